@@ -1,0 +1,241 @@
+"""The catalogue of events: everything that the program tells the world while it works.
+
+One frozen dataclass an event. `name` and the fields are an interface (docs/events.md is
+checked against this module): names are never reused, fields are only added. Listeners
+(logs, progress, later metrics and alerts) receive the values; the engine knows none of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events; `name` is what a log line carries as `event`."""
+
+    name: ClassVar[str]
+    level: ClassVar[Level] = "info"
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields that have a value."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: value for key, value in values.items() if value not in (None, ())}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A run begins."""
+
+    name: ClassVar[str] = "run.started"
+    run_id: str
+    mode: str
+    versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """A run has ended; `seconds` is its duration."""
+
+    name: ClassVar[str] = "run.finished"
+    run_id: str
+    status: str
+    seconds: float
+    published: int
+    unchanged: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunReportLost(Event):
+    """The run's report could not be stored; the run itself is not affected."""
+
+    name: ClassVar[str] = "run.report_lost"
+    level: ClassVar[Level] = "warning"
+    run_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlanned(Event):
+    """The difference is known; transfer begins. Sizes in bytes."""
+
+    name: ClassVar[str] = "version.planned"
+    model: str
+    version: str
+    commit: str
+    files: int
+    fetch_files: int
+    fetch_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionWarning(Event):
+    """Something about a version that a person should look at; the sync goes on."""
+
+    name: ClassVar[str] = "version.warning"
+    level: ClassVar[Level] = "warning"
+    model: str
+    version: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPublished(Event):
+    """A version's `current.json` names a new manifest."""
+
+    name: ClassVar[str] = "version.published"
+    model: str
+    version: str
+    commit: str
+    manifest: str
+    files: int
+    fetched_bytes: int
+    uploaded_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VersionUnchanged(Event):
+    """A version is as declared already."""
+
+    name: ClassVar[str] = "version.unchanged"
+    level: ClassVar[Level] = "debug"
+    model: str
+    version: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRefused(Event):
+    """A version was not let through; the old manifest stays current."""
+
+    name: ClassVar[str] = "version.refused"
+    level: ClassVar[Level] = "warning"
+    model: str
+    version: str
+    reasons: tuple[str, ...]
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFailed(Event):
+    """A version could not be mirrored; the others go on."""
+
+    name: ClassVar[str] = "version.failed"
+    level: ClassVar[Level] = "error"
+    model: str
+    version: str
+    kind: str
+    error: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPassed(Event):
+    """Nothing was done for a version: it is held, locked by another, or was interrupted."""
+
+    name: ClassVar[str] = "version.passed"
+    model: str
+    version: str
+    status: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStored(Event):
+    """A blob was moved and proven. `seconds` runs from its first byte."""
+
+    name: ClassVar[str] = "blob.stored"
+    level: ClassVar[Level] = "debug"
+    model: str
+    path: str
+    sha256: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFailed(Event):
+    """A file could not be moved."""
+
+    name: ClassVar[str] = "blob.failed"
+    level: ClassVar[Level] = "error"
+    model: str
+    path: str
+    kind: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BytesMoved(Event):
+    """Bytes arrived from an origin: for progress bars, not for logs."""
+
+    name: ClassVar[str] = "bytes.moved"
+    level: ClassVar[Level] = "debug"
+    model: str
+    version: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRetried(Event):
+    """A request failed in a way that can heal and is tried again in `wait` seconds."""
+
+    name: ClassVar[str] = "request.retried"
+    level: ClassVar[Level] = "warning"
+    what: str
+    attempt: int
+    wait: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSwitched(Event):
+    """Another endpoint of an origin is used from now on."""
+
+    name: ClassVar[str] = "endpoint.switched"
+    level: ClassVar[Level] = "warning"
+    origin: str
+    from_endpoint: str
+    to_endpoint: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockTakenOver(Event):
+    """The lock of a process that is gone was taken over."""
+
+    name: ClassVar[str] = "lock.taken_over"
+    scope: str
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockLostEvent(Event):
+    """A lock could not be refreshed in time; its work will not be published."""
+
+    name: ClassVar[str] = "lock.lost"
+    level: ClassVar[Level] = "error"
+    scope: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DamageFound(Event):
+    """verify found something missing or wrong in the store."""
+
+    name: ClassVar[str] = "damage.found"
+    level: ClassVar[Level] = "error"
+    key: str
+    problem: str
+
+
+def catalogue() -> tuple[type[Event], ...]:
+    """Return every event class, in the order of this module."""
+    return tuple(Event.__subclasses__())

@@ -1,0 +1,83 @@
+"""Where everything lies in the store, format 1. The only module that knows the layout.
+
+Keys are relative to the store's prefix, which belongs to the adapter.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from sync_daemon.domain.digests import CommitId, Digest
+from sync_daemon.domain.names import ModelName, VersionName
+
+FORMAT = 1
+MARKER = "mirror.json"
+BLOBS = "blobs/sha256/"
+MODELS = "models/"
+CONDEMNED = "condemned/"
+RUNS = "runs/"
+
+_CURRENT = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/current\.json")
+
+
+def blob(digest: Digest) -> str:
+    """Content, written once."""
+    return f"{blob_shelf(digest)}{digest}"
+
+
+def blob_shelf(digest: Digest) -> str:
+    """The prefix that `digest` shares with the 1/256 of all blobs beside it."""
+    return f"{BLOBS}{digest[:2]}/"
+
+
+def manifest(model: ModelName, version: VersionName, digest: Digest) -> str:
+    """An immutable manifest, named by the digest of its bytes."""
+    return f"{MODELS}{model}/{version}/manifests/{digest}.json"
+
+
+def current(model: ModelName, version: VersionName) -> str:
+    """Which manifest the version is now: the only mutable object."""
+    return f"{MODELS}{model}/{version}/current.json"
+
+
+def parse_current(key: str) -> tuple[ModelName, VersionName] | None:
+    """Return the version whose `current.json` lies at `key`, or None for any other key."""
+    match = _CURRENT.fullmatch(key)
+    return (ModelName(match[1]), VersionName(match[2])) if match else None
+
+
+def staging(ident: str) -> str:
+    """Bytes whose digest is not known yet."""
+    return f"staging/{ident}"
+
+
+def lock(scope: str) -> str:
+    """Who is working on `scope`."""
+    return f"locks/{Digest.of(scope.encode())}.json"
+
+
+def condemned(digest: Digest) -> str:
+    """The mark that prune puts on a blob before it deletes it."""
+    return f"{CONDEMNED}{digest}.json"
+
+
+def parse_digest(key: str) -> Digest | None:
+    """Return the digest in the last segment of a blob's or a mark's key, or None."""
+    name = key.rpartition("/")[2].removesuffix(".json")
+    return Digest(name) if re.fullmatch(r"[0-9a-f]{64}", name) else None
+
+
+def run(run_id: str, started: datetime) -> str:
+    """A run's report."""
+    return f"{runs_of_day(started)}{run_id}.json"
+
+
+def runs_of_day(day: datetime) -> str:
+    """The prefix of the reports of one UTC day."""
+    return f"{RUNS}{day:%Y/%m/%d}/"
+
+
+def quarantine(model: ModelName, version: VersionName, commit: CommitId) -> str:
+    """A version that was refused, and why."""
+    return f"quarantine/{model}/{version}/{commit}.json"

@@ -1,0 +1,172 @@
+"""What a run did: behind `run-once --json`, the run reports in the store, and exit codes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sync_daemon.domain.digests import CommitId
+from sync_daemon.domain.names import ModelName
+from sync_daemon.domain.plan import Plan
+
+Mode = Literal["incremental", "full"]
+Status = Literal[
+    "published", "unchanged", "planned", "refused", "failed", "held", "skipped", "interrupted"
+]
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+EXIT_DAMAGED = 4
+EXIT_LOCKED = 5
+EXIT_INTERRUPTED = 130
+
+_FAILURES = frozenset({"failed", "refused", "interrupted"})
+UNREACHABLE = frozenset({"origin_unavailable", "store_unavailable"})
+LOCKED = "locked_elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as a report shows it."""
+
+    kind: str
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files of a version: all of them, and what became of them."""
+
+    total: int = 0
+    uploaded: int = 0
+    reused: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Bytes of a version. `fetched` counts every byte read from an origin, repeats included."""
+
+    total: int = 0
+    fetched: int = 0
+    uploaded: int = 0
+    reused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReport:
+    """What became of one version. `reasons` say why it was refused, held or skipped."""
+
+    model: ModelName
+    version: str
+    status: Status
+    commit: CommitId | None = None
+    manifest: str | None = None
+    files: Files = Files()
+    bytes: Bytes = Bytes()
+    origin_requests: int = 0
+    store_requests: int = 0
+    seconds: float = 0.0
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: Failure | None = None
+    plan: Plan | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of design's section 7; a planned version also has `plan`."""
+        counts = {"files": self.files, "bytes": self.bytes}
+        document: dict[str, Any] = {
+            "model": self.model,
+            "version": self.version,
+            "status": self.status,
+            "commit": self.commit,
+            "manifest": self.manifest,
+            **{name: _as_dict(value) for name, value in counts.items()},
+            "requests": {"origin": self.origin_requests, "store": self.store_requests},
+            "seconds": round(self.seconds, 3),
+            "reasons": list(self.reasons),
+            "warnings": list(self.warnings),
+            "error": _as_dict(self.error) if self.error else None,
+        }
+        if self.plan is not None:
+            document["plan"] = _plan_json(self.plan)
+        return document
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _plan_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "added": list(plan.added),
+        "changed": list(plan.changed),
+        "removed": list(plan.removed),
+        "reused": [file.remote.path for file in plan.reused],
+        "fetch": [{"path": file.path, "size": file.size} for file in plan.fetches],
+        "bytes": {
+            "total": plan.total_bytes,
+            "fetch": plan.fetch_bytes,
+            "reused": plan.total_bytes - sum(f.remote.size for f in plan.files if not f.held),
+            "staged": plan.staged_bytes,
+        },
+        "requests": _as_dict(plan.requests),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What became of everything that was selected."""
+
+    run_id: str
+    mode: Mode
+    started: datetime
+    seconds: float
+    versions: tuple[VersionReport, ...]
+
+    @property
+    def status(self) -> str:
+        """`ok`, `partial` (something failed and something did not) or `failed`."""
+        bad = sum(report.status in _FAILURES for report in self.versions)
+        if not bad:
+            return "ok"
+        return "failed" if bad == len(self.versions) else "partial"
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `run-once` (design, section 7)."""
+        statuses = {report.status for report in self.versions}
+        kinds = {report.error.kind for report in self.versions if report.error}
+        if "interrupted" in statuses:
+            return EXIT_INTERRUPTED
+        if statuses == {"failed"} and kinds <= UNREACHABLE:
+            return EXIT_UNREACHABLE
+        if statuses & _FAILURES:
+            return EXIT_FAILED
+        if statuses == {"skipped"} and kinds == {LOCKED}:
+            return EXIT_LOCKED
+        return EXIT_OK
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `run-once --json`."""
+        return {
+            "run_id": self.run_id,
+            "mode": self.mode,
+            "status": self.status,
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "models": [report.to_json() for report in self.versions],
+        }
+
+    def to_record(self) -> bytes:
+        """Return what the store keeps: what changed; what did not is only counted."""
+        document = self.to_json()
+        unchanged = [m for m in document["models"] if m["status"] == "unchanged"]
+        document["models"] = [m for m in document["models"] if m["status"] != "unchanged"]
+        document["unchanged"] = len(unchanged)
+        return json.dumps(document, ensure_ascii=False, sort_keys=True).encode() + b"\n"

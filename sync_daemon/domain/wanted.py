@@ -1,0 +1,41 @@
+"""What the YAML asks for, in the engine's terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_daemon.domain.listing import Repository
+from sync_daemon.domain.names import ModelName, VersionName
+from sync_daemon.domain.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One version of one model. `origin` is the name of the origin in the YAML."""
+
+    model: ModelName
+    version: VersionName
+    origin: str
+    repository: Repository
+    revision: str
+    selection: Selection
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTags:
+    """A version for each tag that matches, the newest `latest` of them (None: all)."""
+
+    model: ModelName
+    origin: str
+    repository: Repository
+    pattern: str
+    latest: int | None
+    selection: Selection
+
+    @property
+    def label(self) -> str:
+        """How the entry is called when it fails as one."""
+        return f"tags:{self.pattern}"

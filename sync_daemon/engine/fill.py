@@ -1,0 +1,88 @@
+"""Fills a buffer from an origin: throttled, watched for speed, continued where it broke."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sync_daemon import meter
+from sync_daemon.domain.errors import Interrupted, OriginUnavailable
+from sync_daemon.domain.events import BytesMoved
+from sync_daemon.engine.blob import Fetch
+from sync_daemon.engine.retry import Retry
+from sync_daemon.engine.throttle import Throttle
+from sync_daemon.ports import Clock, Emit, Reader
+
+_PROGRESS = 64 * 1024
+"""Bytes after which a broken answer was not in vain and does not count as a failed attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filler:
+    """`min_speed` is in bytes per second over `patience` seconds of waiting on the socket."""
+
+    retry: Retry
+    throttle: Throttle
+    clock: Clock
+    emit: Emit
+    min_speed: int
+    patience: float
+
+    def fill(self, fetch: Fetch, start: int, view: memoryview, alive: Callable[[], bool]) -> None:
+        """Read bytes from `start` on until `view` is full.
+
+        Raises Unavailable when patience has run out, what the origin raises, and
+        Interrupted as soon as `alive()` is false.
+        """
+        done = 0
+
+        def read_on() -> None:
+            nonlocal done
+            before = done
+            try:
+                with self.open(fetch, start + done, start + len(view)) as reader:
+                    for count in self.pump(fetch, reader, view[done:], alive):
+                        done += count
+            except OriginUnavailable:
+                if done - before < _PROGRESS:
+                    raise
+
+        while done < len(view):
+            self.retry(f"fetch {fetch}", read_on)
+
+    def open(self, fetch: Fetch, start: int, stop: int) -> Reader:
+        """Open a range of the file that `fetch` wants."""
+        return fetch.origin.open(fetch.repository, fetch.commit, fetch.file, start, stop)
+
+    def pump(
+        self, fetch: Fetch, reader: Reader, view: memoryview, alive: Callable[[], bool]
+    ) -> Iterator[int]:
+        """Fill `view` from `reader`; yield the bytes of each step."""
+        done = allowed = 0
+        waited, moved = 0.0, 0
+        while done < len(view):
+            if not alive():
+                message = f"{fetch}: given up"
+                raise Interrupted(message)
+            allowed = allowed or self.throttle.allow(len(view) - done)
+            before = self.clock.monotonic()
+            count = reader.readinto(view[done : done + allowed])
+            waited, moved = waited + self.clock.monotonic() - before, moved + count
+            if not count:
+                message = f"{fetch}: the answer ended {len(view) - done} bytes early"
+                raise OriginUnavailable(message)
+            done, allowed = done + count, allowed - count
+            meter.active().add(fetched=count)
+            self.emit(BytesMoved(model=fetch.model, version=fetch.version, bytes=count))
+            yield count
+            if waited >= self.patience:
+                self._check_speed(fetch, moved / waited)
+                waited, moved = 0.0, 0
+
+    def _check_speed(self, fetch: Fetch, speed: float) -> None:
+        if speed < self.min_speed:
+            message = (
+                f"{fetch}: {speed:.0f} bytes/s over {self.patience:.0f} s is below "
+                f"transfer.min_speed ({self.min_speed})"
+            )
+            raise OriginUnavailable(message)

@@ -1,0 +1,243 @@
+"""Locks in the store: who is working on what, judged by the store's clock alone.
+
+A lock is an object that is only ever replaced by compare-and-swap. Its holder writes it
+again every 15 seconds; one that was not written for 60 seconds by the store's clock is
+stale and may be taken over, and so may, at once, the lock of a process that is gone from
+this very host. It is released by writing "released", never by DELETE, because some
+servers execute a stale conditional DELETE (MinIO, Ceph 16).
+
+In a store without conditional writes the same code runs, but two writers may both win:
+the documented single-writer mode.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sync_daemon.domain import canonical, keys
+from sync_daemon.domain.errors import LockedElsewhere, LockLost, PreconditionFailed, Unavailable
+from sync_daemon.domain.events import LockLostEvent, LockTakenOver
+from sync_daemon.engine.retry import Retry
+from sync_daemon.ports import Clock, Content, Emit, ObjectStore
+
+HEARTBEAT = 15.0
+EXPIRY = 60.0
+SILENCE = 40.0
+"""Seconds without a refresh after which a holder writes nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process, unmistakably: no other one on any host has the same four values."""
+
+    host: str
+    boot: str
+    pid: int
+    start: int
+
+    def __str__(self) -> str:
+        return f"{self.host} (process {self.pid})"
+
+
+def this_process() -> Owner:
+    """Return the owner that this process is. The host includes the PID namespace, since
+    containers may share a host name while their process numbers mean different things."""
+    namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return Owner(f"{socket.gethostname()}/{namespace}", boot, os.getpid(), _start_of(os.getpid()))
+
+
+def _start_of(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; -1 when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return -1
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def is_gone(owner: Owner, here: Owner) -> bool:
+    """Tell whether `owner` was a process of this very host and has ended."""
+    if owner.host != here.host:
+        return False
+    return owner.boot != here.boot or _start_of(owner.pid) != owner.start
+
+
+@dataclass(slots=True, eq=False)
+class Lock:
+    """A lock that this process holds. `ident` tells it from any other, also of this process."""
+
+    scope: str
+    ident: str
+    etag: str
+    refreshed: float
+    beat: int = 0
+    lost: str | None = None
+    released: bool = False
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def key(self) -> str:
+        """Where it lies in the store."""
+        return keys.lock(self.scope)
+
+
+class Locks:
+    """Takes, refreshes and releases locks; one per process. Close it at the end."""
+
+    def __init__(self, store: ObjectStore, retry: Retry, clock: Clock, emit: Emit) -> None:
+        self._store = store
+        self._retry = retry
+        self._clock = clock
+        self._emit = emit
+        self._here = this_process()
+        self._held: set[Lock] = set()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._heart: threading.Thread | None = None
+
+    @contextmanager
+    def hold(self, scope: str) -> Iterator[Lock]:
+        """Hold the lock of `scope` inside the block. Raises LockedElsewhere at once."""
+        lock = self._take(scope)
+        with self._changed:
+            self._held.add(lock)
+            self._start_heart()
+        try:
+            yield lock
+        finally:
+            with self._changed:
+                self._held.discard(lock)
+            self._release(lock)
+
+    def check(self, lock: Lock) -> None:
+        """Raise LockLost unless the lock is ours beyond doubt: call it before publishing."""
+        silent = self._clock.monotonic() - lock.refreshed
+        if lock.lost is None and silent > SILENCE:
+            lock.lost = f"it could not be refreshed for {silent:.0f} s"
+        if lock.lost is not None:
+            message = f"the lock of {lock.scope} is lost: {lock.lost}"
+            raise LockLost(message, hint="nothing was published; the next run completes it")
+
+    def close(self) -> None:
+        """End the heartbeat."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._heart is not None:
+            self._heart.join()
+
+    def _take(self, scope: str) -> Lock:
+        lock = Lock(scope, uuid.uuid4().hex, "", self._clock.monotonic())
+        data = self._body(lock, "held")
+        try:
+            lock.etag = self._retry(
+                f"lock {scope}", lambda: self._store.put(lock.key, data, if_absent=True)
+            )
+        except PreconditionFailed:
+            self._take_over(lock, data)
+        return lock
+
+    def _take_over(self, lock: Lock, data: bytes) -> None:
+        scope = lock.scope
+        found = self._retry(f"read the lock of {scope}", lambda: self._store.get(lock.key))
+        body = json.loads(found.data)
+        if body["id"] == lock.ident:  # our own write, whose answer was lost
+            lock.etag = found.etag
+            return
+        owner = Owner(**body["owner"])
+        reason = self._why_free(body["state"], owner, found)
+        if reason is None:
+            message = f"{scope} is locked by {owner}"
+            raise LockedElsewhere(message, hint="it is being worked on; wait for it to end")
+        try:
+            lock.etag = self._retry(
+                f"lock {scope}", lambda: self._store.put(lock.key, data, if_match=found.etag)
+            )
+        except PreconditionFailed as error:
+            message = f"{scope} was locked by another a moment ago"
+            raise LockedElsewhere(message) from error
+        if body["state"] != "released":
+            self._emit(LockTakenOver(scope=scope, owner=str(owner), reason=reason))
+
+    def _why_free(self, state: str, owner: Owner, found: Content) -> str | None:
+        if state == "released":
+            return "released"
+        if is_gone(owner, self._here):
+            return "its process has ended"
+        age = (self._store.now() - found.modified).total_seconds()
+        return f"not refreshed for {age:.0f} s" if age > EXPIRY else None
+
+    def _body(self, lock: Lock, state: str) -> bytes:
+        owner = {name: getattr(self._here, name) for name in Owner.__slots__}
+        return canonical.encode(
+            {
+                "scope": lock.scope,
+                "id": lock.ident,
+                "state": state,
+                "beat": lock.beat,
+                "owner": owner,
+            }
+        )
+
+    def _release(self, lock: Lock) -> None:
+        with lock.mutex:
+            lock.released = True
+            if lock.lost is not None:
+                return
+            try:
+                data = self._body(lock, "released")
+                self._retry(
+                    f"unlock {lock.scope}",
+                    lambda: self._store.put(lock.key, data, if_match=lock.etag),
+                )
+            except Exception as error:  # noqa: BLE001 - it expires by itself
+                self._tell_lost(lock, f"could not be released: {error}")
+
+    def _tell_lost(self, lock: Lock, error: str) -> None:
+        self._emit(LockLostEvent(scope=lock.scope, error=error))
+
+    def _start_heart(self) -> None:
+        if self._heart is None:
+            self._heart = threading.Thread(target=self._beat, name="lock-heartbeat", daemon=True)
+            self._heart.start()
+
+    def _beat(self) -> None:
+        while True:
+            with self._changed:
+                if self._closed or (self._changed.wait(HEARTBEAT) and self._closed):
+                    return
+                held = [lock for lock in self._held if lock.lost is None]
+            for lock in held:
+                self._refresh(lock)
+
+    def _refresh(self, lock: Lock) -> None:
+        with lock.mutex:
+            if lock.released:
+                return
+            lock.beat += 1
+            try:
+                self._write_again(lock)
+            except Unavailable as error:
+                self._tell_lost(lock, f"not refreshed: {error}")
+            except Exception as error:  # noqa: BLE001 - a heartbeat must outlive any answer
+                lock.lost = str(error)
+                self._tell_lost(lock, lock.lost)
+
+    def _write_again(self, lock: Lock) -> None:
+        try:
+            lock.etag = self._store.put(lock.key, self._body(lock, "held"), if_match=lock.etag)
+        except PreconditionFailed:
+            found = self._store.get(lock.key)
+            if json.loads(found.data)["id"] != lock.ident:
+                raise
+            lock.etag = found.etag  # an earlier refresh went through, only its answer was lost
+        lock.refreshed = self._clock.monotonic()

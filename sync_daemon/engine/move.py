@@ -1,0 +1,92 @@
+"""The middle of the line: what is held already, and the transfer of what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sync_daemon import meter
+from sync_daemon.domain.digests import CommitId, Digest
+from sync_daemon.domain.errors import Interrupted, SyncError
+from sync_daemon.domain.listing import RemoteFile
+from sync_daemon.domain.manifest import FileEntry, Manifest
+from sync_daemon.domain.plan import Held, Plan, content_key, known_digest
+from sync_daemon.domain.wanted import Wanted
+from sync_daemon.engine.blob import Fetch, Receipt
+from sync_daemon.engine.siblings import oids_of
+from sync_daemon.engine.tools import Tools
+from sync_daemon.ports import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A receipt. `here` is False when another version that wants the same content moved it."""
+
+    receipt: Receipt
+    here: bool
+
+    @property
+    def uploaded(self) -> bool:
+        """Whether this version put bytes into the store."""
+        return self.here and self.receipt.uploaded
+
+
+Receipts = Mapping[object, Moved]
+
+
+def gather(
+    wanted: Wanted, files: tuple[RemoteFile, ...], before: Manifest | None, tools: Tools
+) -> Held:
+    """Find what may be reused, each blob proven present with its size (I1)."""
+    oids = oids_of(before, wanted.repository) if before else {}
+    if any(file.git_oid and not file.lfs and file.git_oid not in oids for file in files):
+        oids = tools.siblings.oids(wanted) | oids
+    known = {digest for file in files if (digest := known_digest(file, oids))}
+    return Held(tools.vault.prove(known), oids)
+
+
+def transfer(
+    wanted: Wanted, commit: CommitId, plan: Plan, origin: Origin, tools: Tools
+) -> Receipts:
+    """Move what is missing. Every file is tried, then the first failure is raised (I6)."""
+    tools.vault.unmark(file.held for file in plan.reused if file.held)
+    spent = meter.active()
+    asked = {}
+    for file in plan.fetches:
+        fetch = Fetch(wanted.model, wanted.version, origin, wanted.repository, commit, file, spent)
+        asked[content_key(file)] = tools.transfer.submit(fetch)
+    moved: dict[object, Moved] = {}
+    errors: list[BaseException] = []
+    for key, (future, here) in asked.items():
+        if (error := future.exception()) is not None:
+            errors.append(error)
+            continue
+        receipt = future.result()
+        tools.vault.remember(receipt.sha256, receipt.size)
+        moved[key] = Moved(receipt, here)
+    if errors:
+        raise _summary(errors, len(asked))
+    return moved
+
+
+def _summary(errors: list[BaseException], asked: int) -> BaseException:
+    """One error that stands for all: an interruption, else the first in file order."""
+    first = next((e for e in errors if isinstance(e, Interrupted)), errors[0])
+    if len(errors) == 1 or not isinstance(first, SyncError):
+        return first
+    message = f"{len(errors)} of {asked} files failed, the first: {first}"
+    return type(first)(message, hint=first.hint)
+
+
+def entries(plan: Plan, moved: Receipts) -> tuple[FileEntry, ...]:
+    """Return the stored files of a plan, whose digests were all computed from their bytes."""
+
+    def digest(file: RemoteFile, held: Digest | None) -> Digest:
+        return held or moved[content_key(file)].receipt.sha256
+
+    return tuple(
+        FileEntry(
+            f.remote.path, f.remote.size, digest(f.remote, f.held), f.remote.git_oid, f.remote.lfs
+        )
+        for f in plan.files
+    )

@@ -1,0 +1,81 @@
+"""The one retry policy: exponential backoff with jitter, bounded in attempts and in time.
+
+Only `Unavailable` is tried again; the server's own wish (`retry_after`) is honoured. The
+SDKs' own retries are switched off in the adapters, so that attempts do not multiply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from sync_daemon.domain.errors import Interrupted, Unavailable
+from sync_daemon.domain.events import RequestRetried
+from sync_daemon.ports import Clock, Emit
+
+T = TypeVar("T")
+
+FIRST_WAIT = 0.5
+"""Seconds around which the first wait is drawn."""
+
+LONGEST_WAIT = 60.0
+"""Seconds that backoff never exceeds; a server may ask for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Call something until it works. `attempts` counts the first try; `total` is in seconds."""
+
+    attempts: int
+    emit: Emit
+    clock: Clock
+    total: float = 900.0
+
+    def __call__(self, what: str, work: Callable[[], T]) -> T:
+        """Return what `work` returns.
+
+        Raises its last Unavailable when patience has run out, any other error at once,
+        and Interrupted when the stop event is set while waiting.
+        """
+        backoff = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            wish = error.retry_after if isinstance(error, Unavailable) else None
+            return max(backoff(state), wish or 0.0)
+
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            self.emit(
+                RequestRetried(
+                    what=what,
+                    attempt=state.attempt_number,
+                    wait=round(state.upcoming_sleep, 3),
+                    error=str(error),
+                )
+            )
+
+        retrying = Retrying(
+            stop=stop_after_attempt(self.attempts) | stop_after_delay(self.total),
+            wait=wait,
+            retry=retry_if_exception_type(Unavailable),
+            sleep=self._sleep,
+            before_sleep=tell,
+            reraise=True,
+        )
+        return retrying(work)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.clock.wait(seconds):
+            message = "interrupted while waiting to try again"
+            raise Interrupted(message)

@@ -1,0 +1,155 @@
+"""The straight line for one version of one model: everything that syncs calls this function.
+
+    resolve -> list -> admit -> plan -> transfer -> publish
+
+Each arrow is one frozen value. A dry run is the same line, stopped after the plan.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+from sync_daemon import meter
+from sync_daemon.domain.admission import admit
+from sync_daemon.domain.errors import Interrupted, LockedElsewhere
+from sync_daemon.domain.events import VersionPlanned, VersionWarning
+from sync_daemon.domain.listing import Listing, Resolved
+from sync_daemon.domain.plan import make_plan
+from sync_daemon.domain.report import VersionReport
+from sync_daemon.domain.wanted import Wanted
+from sync_daemon.engine import outcome
+from sync_daemon.engine.cost import price, publishing
+from sync_daemon.engine.move import entries, gather, transfer
+from sync_daemon.engine.publish import Pointer, describe, is_current, publish, record_refusal
+from sync_daemon.engine.tools import How, Tools
+
+
+def sync_version(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
+    """Bring one version up to date, tell about it and report. Never raises (I6)."""
+    started = tools.clock.monotonic()
+    with meter.use(meter.Meter()) as spent:
+        try:
+            report = _sync(wanted, tools, how)
+        except LockedElsewhere as error:
+            report = outcome.stopped(wanted, "skipped", error)
+        except Interrupted as error:
+            report = outcome.stopped(wanted, "interrupted", error)
+        except Exception as error:  # noqa: BLE001 - one version never stops the others
+            report = outcome.stopped(wanted, "failed", error)
+    report = replace(
+        report,
+        origin_requests=spent.origin_requests,
+        store_requests=spent.store_requests,
+        bytes=replace(report.bytes, fetched=spent.fetched_bytes, uploaded=spent.uploaded_bytes),
+        seconds=tools.clock.monotonic() - started,
+    )
+    outcome.tell(report, tools.emit)
+    return report
+
+
+def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
+    resolved = tools.catalog.resolve(wanted)
+    current = tools.vault.current(wanted.model, wanted.version)
+    if current is not None and (stay := _settle(wanted, resolved, current, tools, how)):
+        return stay
+    origin = tools.catalog.origin(wanted.origin)
+    listing = _list(wanted, resolved, tools)
+    verdict = admit(listing, wanted.selection)
+    for message in verdict.warnings:
+        tools.emit(VersionWarning(model=wanted.model, version=wanted.version, message=message))
+    if not verdict.allowed:
+        return _refuse(wanted, resolved, verdict.reasons, tools, how)
+    with tools.locks.hold(str(wanted)) if how.apply else nullcontext() as lock:
+        current = tools.vault.current(wanted.model, wanted.version)
+        before = current and tools.vault.manifest(wanted.model, wanted.version, current[0].manifest)
+        held = gather(wanted, verdict.files, before, tools)
+        plan = make_plan(
+            verdict.files,
+            before.files if before else (),
+            held,
+            lambda file: price(file, origin, tools.part_size),
+        )
+        plan = replace(plan, requests=plan.requests + publishing(plan))
+        report = outcome.planned(wanted, resolved.commit, plan, verdict.warnings)
+        if lock is None:
+            return report
+        tools.emit(
+            VersionPlanned(
+                model=wanted.model,
+                version=wanted.version,
+                commit=resolved.commit,
+                files=len(plan.files),
+                fetch_files=len(plan.fetches),
+                fetch_bytes=plan.fetch_bytes,
+                total_bytes=plan.total_bytes,
+            )
+        )
+        moved = transfer(wanted, resolved.commit, plan, origin, tools)
+        report = outcome.moved(report, plan, moved)
+        files = entries(plan, moved)
+        if current is not None and is_current(wanted, resolved, before, current, files):
+            return outcome.unchanged(wanted, report, current[0])
+        manifest = describe(
+            wanted,
+            resolved,
+            files,
+            origin_type=origin.type,
+            licence=listing.licence,
+            vault=tools.vault,
+        )
+        key = publish(manifest, resolved, current, lock, tools)
+        return replace(report, status="published", manifest=key)
+
+
+def _list(wanted: Wanted, resolved: Resolved, tools: Tools) -> Listing:
+    origin = tools.catalog.origin(wanted.origin)
+    return tools.retry(
+        f"list {wanted.repository.name}", lambda: origin.list(wanted.repository, resolved.commit)
+    )
+
+
+def _settle(
+    wanted: Wanted, resolved: Resolved, current: Pointer, tools: Tools, how: How
+) -> VersionReport | None:
+    """Return the report of a published version for which nothing is to be done, or None."""
+    pointer = current[0]
+    if how.accept:
+        return None
+    if pointer.hold:
+        return outcome.held(wanted, pointer)
+    if pointer.matches(resolved.commit, wanted.selection.digest):
+        report = VersionReport(wanted.model, wanted.version, "unchanged", pointer.commit)
+        return None if how.full else outcome.unchanged(wanted, report, pointer)
+    if not pointer.pin:
+        return None
+    return _refuse(wanted, resolved, _why_pinned(wanted, resolved, current, tools), tools, how)
+
+
+def _why_pinned(
+    wanted: Wanted, resolved: Resolved, current: Pointer, tools: Tools
+) -> tuple[str, ...]:
+    """Say how a published pin would change by itself, which it never does (I3)."""
+    pointer = current[0]
+    advice = f"`sync-daemon accept {wanted}` lets it through; or give it a new version name"
+    reasons = []
+    if pointer.commit != resolved.commit:
+        manifest = tools.vault.manifest(wanted.model, wanted.version, pointer.manifest)
+        published, now = manifest.source.revision, wanted.revision
+        what = (
+            f"{resolved.kind} {now} moved upstream"
+            if published == now
+            else f"the YAML changes a published pin from {published} to {now}"
+        )
+        reasons.append(f"{what}: {pointer.commit} would become {resolved.commit}; {advice}")
+    if pointer.selection != wanted.selection.digest:
+        reasons.append(f"the YAML changes include or exclude of a published pin; {advice}")
+    return tuple(reasons)
+
+
+def _refuse(
+    wanted: Wanted, resolved: Resolved, reasons: tuple[str, ...], tools: Tools, how: How
+) -> VersionReport:
+    if how.apply:
+        record_refusal(wanted, resolved.commit, reasons, tools.vault)
+    return outcome.refused(wanted, resolved.commit, reasons)

@@ -1,0 +1,38 @@
+"""What the straight line works with: made once a run, shared by all versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_daemon.engine.catalog import Catalog
+from sync_daemon.engine.locks import Locks
+from sync_daemon.engine.retry import Retry
+from sync_daemon.engine.siblings import Siblings
+from sync_daemon.engine.transfer import Transfer
+from sync_daemon.engine.vault import Vault
+from sync_daemon.ports import Clock, Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """`part_size` in bytes, for the plan's estimate of requests."""
+
+    vault: Vault
+    catalog: Catalog
+    transfer: Transfer
+    locks: Locks
+    siblings: Siblings
+    retry: Retry
+    clock: Clock
+    emit: Emit
+    part_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """`full`: list again and prove every blob. `apply` False: stop after the plan.
+    `accept`: a person lets a moved pin or a held version through."""
+
+    full: bool = False
+    apply: bool = True
+    accept: bool = False

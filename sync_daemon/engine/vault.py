@@ -1,0 +1,192 @@
+"""The verified view of a store: what is read here hashes to its name, what is reused is there.
+
+Everything content-addressed passes through here, so that no adapter has to know of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import groupby
+
+from sync_daemon.domain import canonical, keys
+from sync_daemon.domain.digests import Digest
+from sync_daemon.domain.errors import PreconditionFailed, StoreRefused
+from sync_daemon.domain.manifest import Current, Manifest, decode, decode_current
+from sync_daemon.domain.names import ModelName, VersionName
+from sync_daemon.engine.retry import Retry
+from sync_daemon.ports import ObjectInfo, ObjectStore
+
+_CHUNK = 1024**2
+
+
+class Vault:
+    """Blobs, manifests and pointers of one store, by their meaning instead of their keys."""
+
+    def __init__(self, store: ObjectStore, retry: Retry) -> None:
+        self.store = store
+        self._retry = retry
+        self._lock = threading.Lock()
+        self._proven: dict[Digest, int] = {}
+
+    # -- the format marker -----------------------------------------------------------
+
+    def open(self, *, create: bool) -> None:
+        """Check the format marker; with `create`, put it into an empty store.
+
+        Raises StoreRefused for an unknown format, or for a prefix that holds something else.
+        """
+        try:
+            found = self._retry(f"read {keys.MARKER}", lambda: self.store.get(keys.MARKER))
+        except FileNotFoundError:
+            if create:
+                self._create()
+            return
+        if found.data != _marker():
+            message = f"{self.store.url}: {keys.MARKER} names a format this program cannot read"
+            raise StoreRefused(message, hint="upgrade sync-daemon, or use another prefix")
+
+    def _create(self) -> None:
+        foreign = self._retry("look for foreign objects", lambda: next(self.store.list(""), None))
+        if foreign is not None and not foreign.key.startswith("staging/"):
+            message = f"{self.store.url}: holds {foreign.key!r} but no {keys.MARKER}"
+            hint = "give the mirror an empty prefix or directory of its own in store.url"
+            raise StoreRefused(message, hint=hint)
+        try:
+            self._retry(
+                f"write {keys.MARKER}",
+                lambda: self.store.put(keys.MARKER, _marker(), if_absent=True),
+            )
+        except PreconditionFailed:
+            self.open(create=False)
+
+    # -- pointers and manifests --------------------------------------------------------
+
+    def current(self, model: ModelName, version: VersionName) -> tuple[Current, str] | None:
+        """Return the version's pointer and its etag, or None if it was never published."""
+        key = keys.current(model, version)
+        try:
+            found = self._retry(f"read {key}", lambda: self.store.get(key))
+        except FileNotFoundError:
+            return None
+        return decode_current(found.data), found.etag
+
+    def manifest(self, model: ModelName, version: VersionName, digest: Digest) -> Manifest:
+        """Return a manifest; its bytes are proven to hash to its name.
+
+        Raises FileNotFoundError when it is gone, StoreRefused when it is damaged.
+        """
+        key = keys.manifest(model, version, digest)
+        data = self._retry(f"read {key}", lambda: self.store.get(key)).data
+        if Digest.of(data) != digest:
+            message = f"{key}: its bytes do not hash to its name"
+            raise StoreRefused(message, hint="run `sync-daemon verify --deep`")
+        return decode(data)
+
+    def publish_manifest(self, manifest: Manifest) -> Digest:
+        """Store a manifest, once, and return its digest."""
+        data = manifest.encode()
+        digest = Digest.of(data)
+        key = keys.manifest(manifest.model, manifest.version, digest)
+        try:
+            self._retry(f"write {key}", lambda: self.store.put(key, data, if_absent=True))
+        except PreconditionFailed:
+            self.manifest(manifest.model, manifest.version, digest)
+        return digest
+
+    def publish_current(
+        self, model: ModelName, version: VersionName, pointer: Current, etag: str | None
+    ) -> None:
+        """Move a version to another manifest: the only commit point (I4).
+
+        `etag` is the pointer's that was read before, None if there was none. Raises
+        PreconditionFailed when somebody else was first. A write whose answer was lost and
+        that is tried again finds itself, which is success.
+        """
+        key, data = keys.current(model, version), pointer.encode()
+        try:
+            self._retry(
+                f"write {key}",
+                lambda: self.store.put(key, data, if_absent=etag is None, if_match=etag),
+            )
+        except PreconditionFailed:
+            if self._retry(f"read {key}", lambda: self.store.get(key)).data != data:
+                raise
+
+    def published(self) -> Iterator[tuple[ModelName, VersionName]]:
+        """Yield every version that has a pointer, sorted."""
+        for info in self.store.list(keys.MODELS):
+            if (found := keys.parse_current(info.key)) is not None:
+                yield found
+
+    # -- blobs -------------------------------------------------------------------------
+
+    def prove(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Return which of `digests` are stored whole, with their sizes in bytes.
+
+        What was proven before in this run is not asked again. Costs at most one request
+        for each digest and at most one page of listing for each of the 256 shelves.
+        """
+        wanted = set(digests)
+        with self._lock:
+            found = {digest: self._proven[digest] for digest in wanted & self._proven.keys()}
+        missing = sorted(wanted - found.keys())
+        for shelf, group in groupby(missing, keys.blob_shelf):
+            found |= self._look(shelf, list(group))
+        with self._lock:
+            self._proven |= found
+        return found
+
+    def _look(self, shelf: str, digests: list[Digest]) -> dict[Digest, int]:
+        if len(digests) == 1:
+            key = keys.blob(digests[0])
+            info = self._retry(f"look for {key}", lambda: self.store.stat(key))
+            return {digests[0]: info.size} if info else {}
+        wanted = {keys.blob(digest): digest for digest in digests}
+        listed = self._retry(f"list {shelf}", lambda: list(self._between(shelf, wanted)))
+        return {wanted[info.key]: info.size for info in listed if info.key in wanted}
+
+    def _between(self, shelf: str, wanted: Iterable[str]) -> Iterator[ObjectInfo]:
+        last = max(wanted)
+        for info in self.store.list(shelf):
+            if info.key > last:
+                return
+            yield info
+
+    def remember(self, digest: Digest, size: int) -> None:
+        """Note a blob that was stored, and so proven, in this run."""
+        with self._lock:
+            self._proven[digest] = size
+
+    def forget(self) -> None:
+        """Forget what was proven: the next run proves it again (I1)."""
+        with self._lock:
+            self._proven.clear()
+
+    def unmark(self, digests: Iterable[Digest]) -> None:
+        """Remove the marks of prune from blobs that are about to be reused (I5)."""
+        wanted = set(digests)
+        if not wanted:
+            return
+        marks = self._retry("list marks", lambda: list(self.store.list(keys.CONDEMNED)))
+        for mark in marks:
+            if keys.parse_digest(mark.key) in wanted:
+                self._retry(f"remove {mark.key}", partial(self.store.delete, mark.key))
+
+    def read(self, digest: Digest, start: int, stop: int) -> bytes:
+        """Return bytes of a blob. Raises FileNotFoundError."""
+
+        def once() -> bytes:
+            data = bytearray(stop - start)
+            view, done = memoryview(data), 0
+            with self.store.open(keys.blob(digest), start, stop) as reader:
+                while done < len(data) and (count := reader.readinto(view[done:])):
+                    done += count
+            return bytes(view[:done])
+
+        return self._retry(f"read {keys.blob(digest)}", once)
+
+
+def _marker() -> bytes:
+    return canonical.encode({"format": keys.FORMAT})

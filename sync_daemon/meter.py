@@ -1,0 +1,63 @@
+"""Counts the requests and bytes of one unit of work, wherever in the stack they are spent.
+
+Adapters call `count`; whoever wants to know opens a `Meter` around the work. The meter
+travels in a context variable, so that no port has to carry it; threads that work for
+somebody else enter that somebody's meter with `use`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
+
+Side = Literal["origin", "store"]
+
+_active: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+class Meter:
+    """Totals of one unit of work; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.origin_requests = 0
+        self.store_requests = 0
+        self.fetched_bytes = 0
+        self.uploaded_bytes = 0
+
+    def add(self, *, origin: int = 0, store: int = 0, fetched: int = 0, uploaded: int = 0) -> None:
+        """Add to the totals."""
+        with self._lock:
+            self.origin_requests += origin
+            self.store_requests += store
+            self.fetched_bytes += fetched
+            self.uploaded_bytes += uploaded
+
+
+@contextmanager
+def use(meter: Meter) -> Iterator[Meter]:
+    """Count into `meter` inside the block."""
+    token = _active.set(meter)
+    try:
+        yield meter
+    finally:
+        _active.reset(token)
+
+
+def active() -> Meter:
+    """Return the meter of the surrounding block, or one that nobody reads."""
+    return _active.get() or Meter()
+
+
+def count(side: Side) -> None:
+    """Count one request that goes out now."""
+    meter = _active.get()
+    if meter is None:
+        return
+    if side == "origin":
+        meter.add(origin=1)
+    else:
+        meter.add(store=1)

@@ -1,0 +1,1 @@
+"""Doubles and samples that the tests share."""
