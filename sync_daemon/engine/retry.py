@@ -14,8 +14,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
     wait_random_exponential,
 )
 
@@ -49,6 +47,12 @@ class Retry:
         """
         backoff = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
 
+        began = self.clock.monotonic()
+
+        def spent(state: RetryCallState) -> bool:
+            late = self.clock.monotonic() - began >= self.total
+            return late or state.attempt_number >= self.attempts
+
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
             wish = error.retry_after if isinstance(error, Unavailable) else None
@@ -66,7 +70,7 @@ class Retry:
             )
 
         retrying = Retrying(
-            stop=stop_after_attempt(self.attempts) | stop_after_delay(self.total),
+            stop=spent,
             wait=wait,
             retry=retry_if_exception_type(Unavailable),
             sleep=self._sleep,
