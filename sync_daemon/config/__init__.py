@@ -1,0 +1,71 @@
+"""mirror.yaml -> frozen settings, strictly.
+
+    text --nodes--> nodes with positions --document--> plain values, variables put in
+         --secret_files, checks, model--> Settings, or a ConfigError with every problem
+
+The environment is passed in; nothing here reads it from the process.
+"""
+
+from sync_daemon.config.load import STANDARD_INPUT, find_config, load
+from sync_daemon.config.model import (
+    Alerts,
+    Credentials,
+    Defaults,
+    DirectoryOrigin,
+    Gateway,
+    HttpFile,
+    HttpOrigin,
+    HuggingFaceOrigin,
+    Metrics,
+    ModelEntry,
+    NamedEntry,
+    Origin,
+    Retention,
+    Schedule,
+    Settings,
+    Store,
+    TagsEntry,
+    Transfer,
+)
+from sync_daemon.config.places import DirectoryPlace, S3Place
+from sync_daemon.config.problems import ConfigError, Problem
+from sync_daemon.config.resolve import ResolvedModel, resolve_models
+from sync_daemon.config.secret import Secret
+from sync_daemon.config.show import effective, effective_values, json_schema
+from sync_daemon.config.timetable import Slot, Timetable
+
+__all__ = [
+    "STANDARD_INPUT",
+    "Alerts",
+    "ConfigError",
+    "Credentials",
+    "Defaults",
+    "DirectoryOrigin",
+    "DirectoryPlace",
+    "Gateway",
+    "HttpFile",
+    "HttpOrigin",
+    "HuggingFaceOrigin",
+    "Metrics",
+    "ModelEntry",
+    "NamedEntry",
+    "Origin",
+    "Problem",
+    "ResolvedModel",
+    "Retention",
+    "S3Place",
+    "Schedule",
+    "Secret",
+    "Settings",
+    "Slot",
+    "Store",
+    "TagsEntry",
+    "Timetable",
+    "Transfer",
+    "effective",
+    "effective_values",
+    "find_config",
+    "json_schema",
+    "load",
+    "resolve_models",
+]

@@ -1,0 +1,200 @@
+"""The value types of mirror.yaml's keys: parser, way back to text, and JSON Schema.
+
+YAML cannot tell what type text out of `${...}` should have, so numbers and switches are
+read from such text here.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from sync_daemon.config import units
+from sync_daemon.config.environment import FromEnvironment
+from sync_daemon.config.places import DirectoryPlace, S3Place, parse_place
+from sync_daemon.config.timetable import Timetable, parse_timetable
+from sync_daemon.config.units import Address, Network, UnitError, Window
+
+_VARIABLE = r"\$\{"
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_URL = 2000
+
+
+def _read_number(value: object) -> object:
+    if isinstance(value, FromEnvironment) and _NUMBER.fullmatch(value):
+        return int(value)
+    return value
+
+
+def _read_switch(value: object) -> object:
+    if isinstance(value, FromEnvironment):
+        return _SWITCHES.get(value.casefold(), value)
+    return value
+
+
+def parse_format(value: object) -> int:
+    """The number of the file's format: 1, and not `true` or `1.0`, which equal it."""
+    number = _read_number(value)
+    if type(number) is not int or number != 1:
+        raise UnitError(message="is no format that this release reads", hint="write version: 1")
+    return number
+
+
+def _number_from_text(parse: Callable[[object], Any]) -> Callable[[object], Any]:
+    return lambda value: parse(_read_number(value))
+
+
+def _yes_no(value: object) -> object:
+    """YAML reads a bare yes, no, on and off as switches; the key wants the word."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def _redirect(value: object) -> object:
+    return {True: "always", False: "never"}[value] if isinstance(value, bool) else value
+
+
+def parse_url(value: object) -> str:
+    """An http or https URL without credentials, query or fragment; no final slash."""
+    hint = "write for example https://host or http://host:8080/path"
+    if not isinstance(value, str) or len(value) > _LONGEST_URL or _bad_text(value):
+        raise UnitError(message="is not a URL", hint=hint)
+    try:
+        parts = urlsplit(value)
+        host, port_is_fine = parts.hostname, parts.port != 0
+    except ValueError:
+        raise UnitError(message="is not a URL", hint=hint) from None
+    if parts.scheme not in {"http", "https"} or not host or not port_is_fine:
+        raise UnitError(message="is not an http or https URL", hint=hint)
+    if "@" in parts.netloc:
+        raise UnitError(
+            message="holds a user name or password", hint="credentials have keys of their own"
+        )
+    if "?" in value or "#" in value:
+        raise UnitError(message="has a query or fragment", hint=hint)
+    return value.rstrip("/")
+
+
+def _bad_text(value: str) -> bool:
+    return any(char.isspace() for char in value) or bool(_CONTROL.search(value))
+
+
+def parse_path(value: object) -> Path:
+    """A path of this machine; a relative one starts at the working directory."""
+    if not isinstance(value, str) or not value or _CONTROL.search(value):
+        raise UnitError(message="is not a path", hint="write for example /srv/models")
+    return Path(value).absolute()
+
+
+def parse_sha256(value: object) -> str:
+    """64 hexadecimal digits, in lower case."""
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise UnitError(
+            message="is not a SHA-256", hint="write its 64 hexadecimal digits in quotes"
+        )
+    return value.lower()
+
+
+def _listen(value: object) -> Address | None:
+    return None if value is False or value == "off" else units.parse_address(value)
+
+
+def _show_listen(address: Address | None) -> str:
+    return str(address) if address else "off"
+
+
+def _schema(pattern: str, example: str) -> WithJsonSchema:
+    text = {"type": "string", "pattern": f"^(?:{pattern})$|{_VARIABLE}", "examples": [example]}
+    return WithJsonSchema(text)
+
+
+def _number_schema(pattern: str, *examples: str) -> WithJsonSchema:
+    text = {"type": "string", "pattern": f"^(?:{pattern})$|{_VARIABLE}"}
+    number = {"type": "integer", "minimum": 0}
+    return WithJsonSchema({"anyOf": [number, text], "examples": list(examples)})
+
+
+def _text_schema(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "minLength": 1, "examples": [example]})
+
+
+def _shown(show: Callable[..., str] = str) -> PlainSerializer:
+    return PlainSerializer(show, return_type=str)
+
+
+_AMOUNT = r"[0-9]+(\.[0-9]+)? ?"
+
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Number = BeforeValidator(_read_number)
+Format = Annotated[
+    int, PlainValidator(parse_format), WithJsonSchema({"type": "integer", "const": 1})
+]
+Switch = Annotated[bool, BeforeValidator(_read_switch)]
+YesNo = BeforeValidator(_yes_no)
+Redirecting = BeforeValidator(_redirect)
+
+Size = Annotated[
+    int,
+    PlainValidator(_number_from_text(units.parse_size)),
+    _shown(units.format_size),
+    _number_schema(_AMOUNT + "([KMGT]i?)?B|[0-9]+", "32MiB"),
+]
+Rate = Annotated[
+    int,
+    PlainValidator(_number_from_text(units.parse_rate)),
+    _shown(units.format_rate),
+    WithJsonSchema({"type": ["string", "integer", "boolean"], "examples": ["16KiB", "off"]}),
+]
+Bandwidth = Annotated[
+    Timetable,
+    PlainValidator(_number_from_text(parse_timetable)),
+    _shown(),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer", "boolean"],
+            "examples": ["off", "8MiB", "08:00,10MiB 22:00,off"],
+        }
+    ),
+]
+Duration = Annotated[
+    timedelta,
+    PlainValidator(units.parse_duration),
+    _shown(units.format_duration),
+    _schema("([0-9]+[wdhms])+", "30s"),
+]
+Percent = Annotated[
+    float,
+    PlainValidator(units.parse_percent),
+    _shown(units.format_percent),
+    _schema(r"[0-9]+(\.[0-9]+)? ?%", "10%"),
+]
+Cron = Annotated[str, PlainValidator(units.parse_cron), _text_schema("0 * * * *")]
+TimeZone = Annotated[str, PlainValidator(units.parse_timezone), _text_schema("Asia/Shanghai")]
+DailyWindow = Annotated[
+    Window,
+    PlainValidator(units.parse_window),
+    _shown(),
+    _schema("[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}", "22:00-06:00"),
+]
+Listen = Annotated[
+    Address | None,
+    PlainValidator(_listen),
+    _shown(_show_listen),
+    WithJsonSchema({"type": ["string", "boolean"], "examples": ["127.0.0.1:9464", "off"]}),
+]
+Cidr = Annotated[Network, PlainValidator(units.parse_network), _shown(), _text_schema("10.0.0.0/8")]
+Url = Annotated[str, PlainValidator(parse_url), _text_schema("https://host.example")]
+LocalPath = Annotated[Path, PlainValidator(parse_path), _shown(), _text_schema("/srv/models")]
+Sha256 = Annotated[str, PlainValidator(parse_sha256), _schema("[0-9A-Fa-f]{64}", "0" * 64)]
+Place = Annotated[
+    S3Place | DirectoryPlace,
+    PlainValidator(parse_place),
+    _shown(),
+    _text_schema("s3://ai-mirror/hub"),
+]

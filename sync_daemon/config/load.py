@@ -1,0 +1,83 @@
+"""Find the file, read it, check it: the way from YAML text to `Settings`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sync_daemon.config.checks import check
+from sync_daemon.config.document import Document, read_document
+from sync_daemon.config.model import Settings
+from sync_daemon.config.nodes import Unreadable
+from sync_daemon.config.problems import ConfigError, Problem
+from sync_daemon.config.secret_files import read_secret_files
+from sync_daemon.config.translate import add_type_problems
+from sync_daemon.config.warn import find_warnings
+from sync_daemon.domain.errors import ConfigurationError
+
+VARIABLE = "SYNC_DAEMON_CONFIG"
+USUAL_PLACES = ("config/mirror.yaml", "/etc/sync-daemon/mirror.yaml")
+STANDARD_INPUT = "-"
+
+
+def find_config(explicit: str | None, environ: Mapping[str, str], cwd: Path) -> Path | str:
+    """Return the file to read, or `-` for standard input.
+
+    The order is `explicit` (from --config), $SYNC_DAEMON_CONFIG, ./config/mirror.yaml and
+    /etc/sync-daemon/mirror.yaml. A file that was named must exist: no other is taken in
+    its place. Raises ConfigurationError.
+    """
+    for name, how in ((explicit, "--config"), (environ.get(VARIABLE), f"${VARIABLE}")):
+        if name:
+            return _named(name, how, cwd)
+    for place in USUAL_PLACES:
+        if (cwd / place).is_file():
+            return cwd / place
+    looked = f"--config, ${VARIABLE}, " + ", ".join(str(cwd / place) for place in USUAL_PLACES)
+    message = f"no configuration found; looked at {looked}"
+    raise ConfigurationError(message, hint="copy config/mirror.example.yaml to one of them")
+
+
+def _named(name: str, how: str, cwd: Path) -> Path | str:
+    if name == STANDARD_INPUT:
+        return STANDARD_INPUT
+    path = cwd / name
+    if path.exists() and not path.is_dir():
+        return path
+    message = f"no configuration at {path}, which {how} names"
+    raise ConfigurationError(message, hint="is the path right?")
+
+
+def load(text: bytes, *, environ: Mapping[str, str], source: str = "mirror.yaml") -> Settings:
+    """Turn the text of a configuration file into settings.
+
+    `environ` is where `${VAR}` looks; `source` names the file in messages. Secret files
+    are read. Raises ConfigError with all problems of the file.
+    """
+    try:
+        document = read_document(text, environ, source)
+    except Unreadable as error:
+        spot = error.spot
+        problem = Problem(spot.line, spot.column, "", error.message, error.hint, source)
+        raise ConfigError((problem,)) from None
+    return _settle(document)
+
+
+def _settle(document: Document) -> Settings:
+    if document.tree.get("origins") == {}:
+        del document.tree["origins"]  # the default origin, as when the key is left out
+    read_secret_files(document)
+    check(document)
+    settings = _validate(document)
+    if document.problems or settings is None:
+        raise ConfigError(document.problems)
+    settings._warnings = find_warnings(document)  # noqa: SLF001  set once, here
+    return settings
+
+
+def _validate(document: Document) -> Settings | None:
+    try:
+        return Settings.model_validate(document.tree)
+    except ValidationError as error:
+        add_type_problems(document, error)
+        return None

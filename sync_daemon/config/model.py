@@ -1,0 +1,385 @@
+"""The sections of mirror.yaml as frozen, typed values.
+
+Every key carries its description here, once: the JSON Schema, and a test over the
+documentation and the example, read it from these fields. Checks that need more than
+one key are in `checks.py`, so that they run even when another key is wrong.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+
+from sync_daemon.config.fields import (
+    Bandwidth,
+    Cidr,
+    Cron,
+    DailyWindow,
+    Duration,
+    Format,
+    Listen,
+    LocalPath,
+    Number,
+    Percent,
+    Place,
+    Rate,
+    Redirecting,
+    Sha256,
+    Size,
+    Switch,
+    Text,
+    TimeZone,
+    Url,
+    YesNo,
+)
+from sync_daemon.config.problems import Problem
+from sync_daemon.config.secret import Secret
+from sync_daemon.config.timetable import UNLIMITED
+from sync_daemon.config.units import Address
+
+MIB = 1024**2
+MIN_PART_SIZE = 5 * MIB
+MIN_PARTS = 4
+DEFAULT_ORIGIN = "hf"
+DEFAULT_REVISION = "main"
+
+RepoType = Literal["model", "dataset", "space"]
+Patterns = tuple[Text, ...]
+
+
+class Section(BaseModel):
+    """A mapping of known keys; anything else in it is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    tag: ClassVar[str] = ""
+
+
+class Credentials(Section):
+    """Keys for the store. Left out, boto3 finds them in its usual places."""
+
+    access_key: Secret | None = Field(default=None, description="Access key id.")
+    access_key_file: LocalPath | None = Field(
+        default=None, description="File with the access key id."
+    )
+    secret_key: Secret | None = Field(default=None, description="Secret access key.")
+    secret_key_file: LocalPath | None = Field(
+        default=None, description="File with the secret access key."
+    )
+
+
+class Store(Section):
+    """Where the mirror is kept."""
+
+    url: Place = Field(
+        description="s3://BUCKET/PREFIX, file:///absolute/path or file:./relative/path."
+    )
+    endpoint: Url | None = Field(
+        default=None, description="URL of the S3 server; left out, boto3 knows it (AWS)."
+    )
+    region: Text | None = Field(default=None, description="Region; left out, boto3's own choice.")
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        default="auto", description="Bucket in the path or in the host name."
+    )
+    checksum: Literal["auto", "crc32c", "crc64nvme", "md5", "none"] = Field(
+        default="auto",
+        description="Check of each part on its way to the store; auto asks the server.",
+    )
+    conditional_writes: Annotated[Literal["auto", "yes", "no"], YesNo] = Field(
+        default="auto",
+        description="Whether the server knows If-None-Match; no means a single writer.",
+    )
+    credentials: Credentials | None = Field(
+        default=None,
+        description="Keys for the store; left out, boto3 finds them in its usual places.",
+    )
+    ca_file: LocalPath | None = Field(
+        default=None, description="Certificates (PEM) that prove the S3 server."
+    )
+
+
+class HuggingFaceOrigin(Section):
+    """The Hugging Face Hub, or a server with the same API."""
+
+    tag: ClassVar[str] = "huggingface"
+    type: Literal["huggingface"] = Field(description="Kind of origin.")
+    endpoints: Annotated[tuple[Url, ...], Field(min_length=1)] = Field(
+        default=("https://huggingface.co",),
+        description="Servers with the same content, best first.",
+    )
+    token: Secret | None = Field(
+        default=None, description="Access token; sent to the endpoints and nowhere else."
+    )
+    token_file: LocalPath | None = Field(default=None, description="File with the access token.")
+
+
+class HttpOrigin(Section):
+    """Files below a URL; the model lists them under `files`."""
+
+    tag: ClassVar[str] = "http"
+    type: Literal["http"] = Field(description="Kind of origin.")
+    url: Url = Field(description="Base URL; the model's repo and file paths follow it.")
+    headers: Mapping[Text, Secret] = Field(
+        default={}, description="Request headers; their values are treated as secrets."
+    )
+
+
+class DirectoryOrigin(Section):
+    """Folders of this machine."""
+
+    tag: ClassVar[str] = "directory"
+    type: Literal["directory"] = Field(description="Kind of origin.")
+    path: LocalPath = Field(description="Folder that holds the repositories.")
+
+
+Origin = HuggingFaceOrigin | HttpOrigin | DirectoryOrigin
+
+
+class Defaults(Section):
+    """What holds for every model that does not say otherwise."""
+
+    origin: Text | None = Field(
+        default=None, description="Name of an origin; left out, the only one, or else hf."
+    )
+    repo_type: RepoType = Field(default="model", description="Kind of repository.")
+    include: Patterns = Field(default=(), description="Patterns of files to mirror; empty: all.")
+    exclude: Patterns = Field(default=(), description="Patterns of files to leave out; they win.")
+
+
+class HttpFile(Section):
+    """One file of an HTTP origin."""
+
+    path: Text = Field(description="Path below the base URL and the repo.")
+    sha256: Sha256 | None = Field(default=None, description="What its bytes must hash to.")
+
+
+class NamedEntry(Section):
+    """One version with a name of your own."""
+
+    tag: ClassVar[str] = "named"
+    name: Text = Field(description="Name of the version in the mirror.")
+    revision: Text = Field(
+        default=DEFAULT_REVISION,
+        description="Commit or tag (a pin), or branch (followed). Needed on Hugging Face.",
+    )
+    origin: Text | None = Field(default=None, description="Name of an origin; else the model's.")
+    include: Patterns | None = Field(default=None, description="Instead of the model's include.")
+    exclude: Patterns | None = Field(default=None, description="Instead of the model's exclude.")
+
+
+class TagsEntry(Section):
+    """A version for every tag that matches."""
+
+    tag: ClassVar[str] = "tags"
+    tags: Text = Field(description="Pattern of tag names; a slash becomes %2F in the version.")
+    latest: Annotated[int, Field(ge=1, le=100_000), Number] | None = Field(
+        default=None, description="Only the newest so many, by version order; left out: all."
+    )
+    origin: Text | None = Field(default=None, description="Name of an origin; else the model's.")
+    include: Patterns | None = Field(default=None, description="Instead of the model's include.")
+    exclude: Patterns | None = Field(default=None, description="Instead of the model's exclude.")
+
+
+def version_tag(value: Any) -> str:
+    """Tell which of the two kinds of version entry a mapping is meant to be."""
+    if isinstance(value, TagsEntry) or (isinstance(value, dict) and "tags" in value):
+        return TagsEntry.tag
+    return NamedEntry.tag
+
+
+VersionEntry = Annotated[
+    Annotated[NamedEntry, Tag("named")] | Annotated[TagsEntry, Tag("tags")],
+    Discriminator(version_tag),
+]
+MAIN = NamedEntry(name=DEFAULT_REVISION, revision=DEFAULT_REVISION)
+
+
+class ModelEntry(Section):
+    """A model, and which of its versions are wanted."""
+
+    name: Text = Field(description="Name in the mirror: one or two segments.")
+    repo: Text | None = Field(
+        default=None, description="Repository id, or folder; optional for HTTP origins."
+    )
+    repo_type: RepoType | None = Field(
+        default=None, description="Instead of the default repo_type."
+    )
+    origin: Text | None = Field(default=None, description="Instead of the default origin.")
+    include: Patterns | None = Field(default=None, description="Instead of the default include.")
+    exclude: Patterns | None = Field(default=None, description="Instead of the default exclude.")
+    versions: Annotated[tuple[VersionEntry, ...], Field(min_length=1)] = Field(
+        default=(MAIN,), description="Wanted versions; left out: main, which follows main."
+    )
+    files: tuple[HttpFile, ...] = Field(default=(), description="Files of an HTTP origin.")
+    trees: Switch = Field(default=False, description="Also keep plain copies under trees/.")
+
+
+class Schedule(Section):
+    """When the daemon works by itself."""
+
+    incremental: Cron = Field(default="0 * * * *", description="When to ask for what has changed.")
+    full: Cron = Field(
+        default="30 3 * * sun", description="When to list and prove everything again."
+    )
+    verify: Cron | None = Field(default=None, description="When to verify stored bytes.")
+    prune: Cron | None = Field(default=None, description="When to remove what nothing refers to.")
+    window: DailyWindow | None = Field(default=None, description="Large transfers only then.")
+    timezone: TimeZone = Field(
+        default="UTC",
+        description="Time zone of the cron lines, the window and the bandwidth timetable.",
+    )
+    webhook_secret: Secret | None = Field(
+        default=None, description="X-Webhook-Secret of the Hub's webhooks."
+    )
+    webhook_secret_file: LocalPath | None = Field(
+        default=None, description="File with the webhook secret."
+    )
+
+
+class Transfer(Section):
+    """How bytes move. All limits are shared by all transfers."""
+
+    connections: Annotated[int, Field(ge=1, le=256), Number] = Field(
+        default=16, description="Ranges of all files in flight together."
+    )
+    part_size: Size = Field(
+        default=32 * MIB, description="Smallest part of a multipart upload; grows with the file."
+    )
+    memory: Size = Field(
+        default=1024 * MIB, description="All buffers together; at least four parts."
+    )
+    bandwidth: Bandwidth = Field(
+        default=UNLIMITED, description="Bytes per second, off, or a timetable in schedule.timezone."
+    )
+    attempts: Annotated[int, Field(ge=1, le=100), Number] = Field(
+        default=3, description="Tries for a request that can heal."
+    )
+    connect_timeout: Duration = Field(
+        default=timedelta(seconds=10), description="Longest wait for a connection."
+    )
+    read_timeout: Duration = Field(
+        default=timedelta(seconds=30), description="Longest wait for the next byte."
+    )
+    min_speed: Rate = Field(
+        default=16 * 1024, description="A slower connection is given up; off: never."
+    )
+
+
+class Retention(Section):
+    """What prune may remove."""
+
+    history: Annotated[int, Field(ge=1, le=100_000), Number] = Field(
+        default=3, description="Newest manifests to keep of each version."
+    )
+    grace: Duration = Field(
+        default=timedelta(days=7), description="Time between marking a blob and deleting it."
+    )
+    undeclared: Literal["keep", "prune"] = Field(
+        default="keep", description="What happens to versions that left this file."
+    )
+    max_delete: Percent = Field(default=0.1, description="Largest share of the blobs in one prune.")
+
+
+class Metrics(Section):
+    """Prometheus metrics and health checks."""
+
+    listen: Listen = Field(
+        default=Address("127.0.0.1", 9464),
+        description="HOST:PORT of /metrics, /healthz, /readyz; or off.",
+    )
+
+
+class SlowTransfer(Section):
+    """Alert on transfers that crawl."""
+
+    below: Rate = Field(default=1_000_000, description="Bytes per second that count as slow.")
+    consecutive: Annotated[int, Field(ge=1, le=100_000), Number] = Field(
+        default=3, description="Slow transfers in a row."
+    )
+
+
+class FailureRate(Section):
+    """Alert on an endpoint that often fails."""
+
+    above: Percent = Field(default=0.2, description="Share of failed requests.")
+    within: Duration = Field(default=timedelta(days=1), description="Time over which they count.")
+    switch: Switch = Field(default=True, description="Also make another endpoint the first.")
+
+
+class Stale(Section):
+    """Alert on versions that nobody could refresh."""
+
+    after: Duration = Field(default=timedelta(days=2), description="Time since the last success.")
+
+
+def _drop_empty(urls: tuple[Secret, ...]) -> tuple[Secret, ...]:
+    return tuple(url for url in urls if url)
+
+
+class Alerts(Section):
+    """When to alert, and whom."""
+
+    urls: Annotated[tuple[Secret, ...], AfterValidator(_drop_empty)] = Field(
+        default=(), description="Apprise URLs, treated as secrets; none: log lines only."
+    )
+    slow_transfer: SlowTransfer = Field(default=SlowTransfer(), description="Transfers that crawl.")
+    failure_rate: FailureRate = Field(
+        default=FailureRate(), description="Endpoints that often fail."
+    )
+    stale: Stale = Field(default=Stale(), description="Versions that nobody could refresh.")
+
+
+class Tls(Section):
+    """Certificate of the gateway."""
+
+    cert_file: LocalPath = Field(description="Certificate chain, PEM.")
+    key_file: LocalPath = Field(description="Private key, PEM.")
+
+
+class Gateway(Section):
+    """The read-only Hub API for developers."""
+
+    listen: Listen = Field(
+        default=Address("127.0.0.1", 8080), description="HOST:PORT of the gateway; or off."
+    )
+    public_url: Url | None = Field(default=None, description="The gateway's URL as clients see it.")
+    redirect: Annotated[Literal["auto", "always", "never"], Redirecting] = Field(
+        default="auto", description="Send clients to the bucket for large files."
+    )
+    store_url: Url | None = Field(default=None, description="The S3 endpoint as clients see it.")
+    anonymous: Switch = Field(default=False, description="Answer without a token.")
+    networks: tuple[Cidr, ...] = Field(default=(), description="Clients allowed in; empty: all.")
+    proxies: tuple[Cidr, ...] = Field(default=(), description="Whose X-Forwarded-For is believed.")
+    tls: Tls | None = Field(default=None, description="Serve https with this certificate.")
+    access_log: Switch = Field(default=True, description="One log line for each request.")
+
+
+class Policy(Section):
+    """Gates; there are none in this release, so nothing may stand here."""
+
+
+class Settings(Section):
+    """The whole configuration, checked."""
+
+    version: Format = Field(description="Format of this file.")
+    store: Store = Field(description="Where the mirror is kept.")
+    origins: Mapping[Text, Annotated[Origin, Discriminator("type")]] = Field(
+        default={DEFAULT_ORIGIN: HuggingFaceOrigin(type="huggingface")},
+        description="Where models come from, by a name of your own.",
+    )
+    defaults: Defaults = Field(default=Defaults(), description="What holds for every model.")
+    models: tuple[ModelEntry, ...] = Field(default=(), description="What to mirror.")
+    schedule: Schedule = Field(default=Schedule(), description="When the daemon works by itself.")
+    transfer: Transfer = Field(default=Transfer(), description="How bytes move.")
+    retention: Retention = Field(default=Retention(), description="What prune may remove.")
+    metrics: Metrics = Field(default=Metrics(), description="Prometheus metrics and health checks.")
+    alerts: Alerts = Field(default=Alerts(), description="When to alert, and whom.")
+    gateway: Gateway = Field(default=Gateway(), description="The read-only Hub API.")
+    policy: Policy = Field(default=Policy(), description="Gates; none in this release.")
+
+    _warnings: tuple[Problem, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is doubtful in the file, but does not stop anything."""
+        return self._warnings

@@ -1,0 +1,74 @@
+"""What is doubtful in a file that is otherwise right."""
+
+from collections.abc import Iterator
+
+from sync_daemon.config.checks import ACTED_UPON, NOT_YET, clashes
+from sync_daemon.config.document import Document
+from sync_daemon.config.entries import Model, Version, mapping, models, text
+from sync_daemon.config.problems import Path, Problem, clip, in_file_order
+
+_NOT_YET = "is checked but has no effect in this release"
+
+
+def find_warnings(document: Document) -> tuple[Problem, ...]:
+    """Everything doubtful, in the order of the file."""
+    found = models(document)
+    return in_file_order(
+        document.describe(path, message, hint, at_key=True)
+        for path, message, hint in (
+            *_without_effect(document, found),
+            *_same_revision(found),
+            *_possible_clashes(found),
+            *_nothing_to_do(found),
+        )
+    )
+
+
+Doubt = tuple[Path, str, str]
+
+
+def _without_effect(document: Document, found: tuple[Model, ...]) -> Iterator[Doubt]:
+    for section in NOT_YET:
+        if any((section, key) not in ACTED_UPON for key in mapping(document.tree, section)):
+            yield (section,), _NOT_YET, ""
+    for model in found:
+        if model.raw.get("trees") not in {None, False}:
+            yield (*model.path, "trees"), _NOT_YET, ""
+
+
+def _same_revision(found: tuple[Model, ...]) -> Iterator[Doubt]:
+    """Two entries that answer for the same repo id and revision."""
+    seen: dict[tuple[str, str, str, str], str] = {}
+    for model in found:
+        for version in model.versions:
+            if model.repo is None:
+                continue
+            key = (model.repo, model.repo_type, *_wants(version))
+            first = seen.get(key)
+            seen.setdefault(key, _label(model, version))
+            if first is not None:
+                message = f"wants the same revision of {clip(model.repo)} as {first}"
+                yield version.path, message, f"the gateway answers with {first} by repository id"
+
+
+def _label(model: Model, version: Version) -> str:
+    what = clip(version.name) if version.name else f"tags:{clip(version.tags or '')}"
+    return f"{clip(model.name or '')}@{what}"
+
+
+def _wants(version: Version) -> tuple[str, str]:
+    if version.tags is not None:
+        return "tags", version.tags
+    return "revision", text(version.raw, "revision") or "main"
+
+
+def _possible_clashes(found: tuple[Model, ...]) -> Iterator[Doubt]:
+    for model in found:
+        for entry, named in clashes(model):
+            message = f"a tag {clip(named.name or '')!r} would clash with the version of that name"
+            yield (*entry.path, "tags"), message, "such a tag would be refused"
+
+
+def _nothing_to_do(found: tuple[Model, ...]) -> Iterator[Doubt]:
+    if not found:
+        yield ("models",), "there are no models", "nothing will be mirrored"
