@@ -1,0 +1,184 @@
+"""How huggingface_hub is asked: its own HTTP client, counted, bounded, never retrying.
+
+The library shares one HTTP client in a process and lets it be replaced. Ours counts every
+request, gives it timeouts, keeps tokens on the endpoint they belong to (page links and
+redirects may lead anywhere), and raises our errors before the library's own retries see a
+fault: the engine retries, in one place. Outside of `asking` it behaves as the library's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from huggingface_hub import constants, errors, get_session, set_client_factory
+
+from sync_daemon import meter
+from sync_daemon.domain.errors import (
+    Forbidden,
+    OriginFileNotFound,
+    OriginLied,
+    OriginRefused,
+    OriginUnavailable,
+    RepositoryNotFound,
+    RevisionNotFound,
+)
+from sync_daemon.wire import Http
+from sync_daemon.wire.answers import is_busy, retry_after
+from sync_daemon.wire.places import Place, make_tls, place_of
+
+_MAX_PAGES = 10_000
+_SERVICE_ODDITIES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    httpx2.InvalidURL,
+)
+_REFUSALS: tuple[tuple[type[Exception], type[OriginRefused], str], ...] = (
+    (errors.GatedRepoError, Forbidden, "access is granted only to those who accepted its licence"),
+    (errors.RepositoryNotFoundError, RepositoryNotFound, "no such repository, or a private one"),
+    (errors.RevisionNotFoundError, RevisionNotFound, "no such revision"),
+    (errors.RemoteEntryNotFoundError, OriginFileNotFound, "no such file"),
+    (errors.DisabledRepoError, Forbidden, "access to this repository is disabled"),
+)
+
+Hints = dict[type[OriginRefused], str]
+
+
+def hints_for(origin: str) -> Hints:
+    """Return what to do about a refusal of this origin."""
+    token = f"set origins.{origin}.token"
+    return {
+        RepositoryNotFound: f"check the name; a private or gated repository needs a token: {token}",
+        RevisionNotFound: "check the revision: a branch, a tag or a full commit id",
+        Forbidden: f"accept the licence on the repository's page, and {token} to a valid token",
+    }
+
+
+@dataclass(slots=True)
+class _Ask:
+    """One call of the library: whom it may show the token, and what it has requested."""
+
+    endpoint: Place
+    timeout: httpx2.Timeout
+    seen: set[str] = field(default_factory=set)
+
+
+_asked: ContextVar[_Ask | None] = ContextVar("hub_ask", default=None)
+
+
+class _Client(httpx2.Client):
+    """The library's client; inside of `asking` it fails fast, and in our words."""
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        ask = _asked.get()
+        if ask is None:
+            return super().send(request, **options)
+        request.extensions = {**request.extensions, "timeout": ask.timeout.as_dict()}
+        host = ask.endpoint.authority
+        try:
+            response = super().send(request, **options)
+        except (httpx2.TooManyRedirects, httpx2.UnsupportedProtocol, httpx2.DecodingError) as error:
+            message = f"{host}: {_say(error)}"
+            raise OriginLied(message) from error
+        except httpx2.TransportError as error:
+            message = f"{host}: {_say(error)}"
+            raise OriginUnavailable(message) from error
+        if is_busy(response.status_code):
+            message = f"{host}: answered with status {response.status_code}"
+            raise OriginUnavailable(message, retry_after=retry_after(response.headers))
+        return response
+
+
+def install_client() -> None:
+    """Make huggingface_hub use our client, and switch its telemetry off."""
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    if isinstance(get_session(), _Client):
+        return
+    context = make_tls(None)
+    set_client_factory(
+        lambda: _Client(
+            event_hooks={"request": [_before_request]},
+            follow_redirects=True,
+            timeout=None,
+            verify=context,
+        )
+    )
+
+
+def _before_request(request: httpx2.Request) -> None:
+    if constants.is_offline_mode():
+        message = "huggingface_hub is switched to offline mode"
+        raise OriginRefused(message, hint="unset HF_HUB_OFFLINE")
+    ask = _asked.get()
+    if ask is None:
+        return
+    meter.count("origin")
+    url = str(request.url)
+    if url in ask.seen or len(ask.seen) >= _MAX_PAGES:
+        message = f"{ask.endpoint.authority}: its pages or redirects lead in a circle"
+        raise OriginLied(message)
+    ask.seen.add(url)
+    if ask.endpoint.scheme == "https" and request.url.scheme != "https":
+        message = f"{ask.endpoint.authority}: leads from https down to http"
+        raise OriginLied(message)
+    if place_of(url) != ask.endpoint:
+        request.headers.pop("authorization", None)
+
+
+@contextmanager
+def asking(endpoint: str, http: Http, subject: str, hints: Hints) -> Iterator[None]:
+    """Call huggingface_hub in this block; what goes wrong comes out as one of our errors."""
+    timeout = httpx2.Timeout(http.read_timeout, connect=http.connect_timeout)
+    place = place_of(endpoint)
+    mark = _asked.set(_Ask(place, timeout))
+    try:
+        yield
+    except errors.HFValidationError as error:
+        message = f"{subject}: this is not a name that a repository can have"
+        raise RepositoryNotFound(message, hint=hints[RepositoryNotFound]) from error
+    except errors.HfHubHTTPError as error:
+        kind, problem = _refusal(error)
+        message = f"{subject}: {problem} (says {place.authority})"
+        raise kind(message, hint=hints.get(kind)) from error
+    except _SERVICE_ODDITIES as error:
+        oddity = f"gave an answer that makes no sense ({type(error).__name__})"
+        message = f"{subject}: {place.authority} {oddity}"
+        hint = "is this a Hub? a login page or a proxy may answer in its place"
+        raise OriginLied(message, hint=hint) from error
+    finally:
+        _asked.reset(mark)
+
+
+def _refusal(error: errors.HfHubHTTPError) -> tuple[type[OriginRefused], str]:
+    for cause, kind, problem in _REFUSALS:
+        if isinstance(error, cause):
+            return kind, problem
+    status = error.response.status_code
+    if status in {401, 403}:
+        return Forbidden, f"the token is missing, wrong or not sufficient (status {status})"
+    if status == 404:  # noqa: PLR2004 - from servers that give no error code
+        return RepositoryNotFound, "no such repository"
+    return OriginRefused, f"answered with status {status}"
+
+
+def _say(error: httpx2.HTTPError) -> str:
+    match error:
+        case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
+            return "no connection in time"
+        case httpx2.TimeoutException():
+            return "no answer in time"
+        case httpx2.ConnectError():
+            return f"cannot connect ({error})"
+        case httpx2.TooManyRedirects():
+            return "the redirects go in a circle"
+        case _:
+            return f"the connection broke ({type(error).__name__})"

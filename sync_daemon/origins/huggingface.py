@@ -1,0 +1,305 @@
+"""The Hugging Face Hub, its mirrors, and whatever else speaks its API.
+
+huggingface_hub lists and resolves, `hub_files` moves bytes. Several endpoints are one origin:
+the first that works is used, and remembered until it fails. What an endpoint lists is checked
+against what it says elsewhere, because a lost page of a listing looks like a small model.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
+
+from huggingface_hub import DatasetInfo, HfApi, ModelInfo, SpaceInfo
+from huggingface_hub.hf_api import RepoFile
+
+from sync_daemon import __version__
+from sync_daemon.domain.digests import CommitId
+from sync_daemon.domain.errors import (
+    ConfigurationError,
+    Forbidden,
+    OriginLied,
+    OriginRefused,
+    OriginUnavailable,
+    RepositoryNotFound,
+    SyncError,
+)
+from sync_daemon.domain.events import EndpointSwitched
+from sync_daemon.domain.listing import (
+    Listing,
+    RawFile,
+    RefKind,
+    Refs,
+    RemoteFile,
+    Repository,
+    Resolved,
+)
+from sync_daemon.origins.hub_client import asking, hints_for, install_client
+from sync_daemon.origins.hub_files import FileAt, HubFiles
+from sync_daemon.ports import Emit, Reader
+from sync_daemon.wire import Http
+from sync_daemon.wire.answers import EmptyReader, Span
+from sync_daemon.wire.places import place_of
+
+_T = TypeVar("_T")
+_Info = ModelInfo | DatasetInfo | SpaceInfo
+_KINDS = frozenset(("model", "dataset", "space"))
+
+
+class Token(Protocol):
+    """A secret that shows itself only when asked."""
+
+    def reveal(self) -> str:
+        """Return the text, for the one place that sends it."""
+
+
+class HuggingFace:
+    """Repositories of the Hub at one or more endpoints, by priority.
+
+    `token` goes to these endpoints only; without one nobody's cached token is used either.
+    """
+
+    type = "huggingface"
+    hops = 1
+
+    def __init__(
+        self,
+        name: str,
+        endpoints: tuple[str, ...],
+        token: Token | None,
+        *,
+        http: Http,
+        emit: Emit,
+    ) -> None:
+        self.name = name
+        self._endpoints = tuple(_clean(name, endpoint) for endpoint in endpoints)
+        self._current = self._endpoints[0]
+        self._lock = threading.Lock()
+        self._emit = emit
+        self._http = http
+        self._token = _checked(name, token)
+        self._private = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        self._hints = hints_for(name)
+        self._files = HubFiles(http, self._private, self._hints)
+        install_client()
+
+    def refs(self, repository: Repository) -> Refs:
+        """Return branches and tags: one request."""
+
+        def ask(endpoint: str) -> Refs:
+            with self._asking(endpoint, repository):
+                found = self._api(endpoint).list_repo_refs(
+                    repository.name, repo_type=repository.kind, token=self._token
+                )
+                return Refs(
+                    {ref.name: CommitId(ref.target_commit) for ref in found.branches},
+                    {ref.name: CommitId(ref.target_commit) for ref in found.tags},
+                )
+
+        return self._at_best(ask)
+
+    def resolve(self, repository: Repository, revision: str) -> Resolved:
+        """Return what a commit, `refs/pr/1` or any other revision means: one request."""
+
+        def ask(endpoint: str) -> Resolved:
+            with self._asking(endpoint, repository, revision):
+                commit = CommitId(str(self._info(endpoint, repository, revision).sha))
+            if CommitId.is_one(revision) and commit != revision:
+                message = f"{repository.name}: asked for commit {revision}, and {commit} came"
+                raise OriginLied(message)
+            return Resolved(revision, commit, _kind_of(revision, commit))
+
+        return self._at_best(ask)
+
+    def list(self, repository: Repository, commit: CommitId) -> Listing:
+        """Return every file: one request a page of the tree, and one for the licence."""
+
+        def ask(endpoint: str) -> Listing:
+            with self._asking(endpoint, repository, commit):
+                info = self._info(endpoint, repository, commit)
+                tree = self._api(endpoint).list_repo_tree(
+                    repository.name,
+                    recursive=True,
+                    revision=commit,
+                    repo_type=repository.kind,
+                    token=self._token,
+                )
+                files = tuple(_raw(item) for item in tree if isinstance(item, RepoFile))
+                _check_complete(repository, commit, info, files)
+                return Listing(commit, files, _licence(info))
+
+        return self._at_best(ask)
+
+    def open(
+        self, repository: Repository, commit: CommitId, file: RemoteFile, start: int, stop: int
+    ) -> Reader:
+        """Open a range: one request, and one more to resolve the file's address first."""
+        if start == stop:
+            return EmptyReader()
+        span = Span(start, stop, file.size)
+
+        def ask(endpoint: str) -> Reader:
+            return self._files.open(FileAt(endpoint, repository, commit, file.path), file, span)
+
+        return self._at_best(ask)
+
+    def check(self) -> str:
+        """Say how each endpoint answers. Raises the first one's error if none does."""
+        lines, failures = [], []
+        for endpoint in self._endpoints:
+            try:
+                lines.append(f"{endpoint}: {self._greet(endpoint)}")
+            except SyncError as error:
+                lines.append(f"{endpoint}: {error}")
+                failures.append(error)
+        if len(failures) == len(self._endpoints):
+            raise failures[0]
+        return "; ".join(lines)
+
+    def _greet(self, endpoint: str) -> str:
+        path = "/api/whoami-v2" if self._token else "/api/models?limit=1"
+        with self._http.request("GET", endpoint + path, headers=self._private) as response:
+            body = response.read()
+        if response.status in {401, 403}:
+            message = f"refuses the token (status {response.status})"
+            raise Forbidden(message, hint=f"set origins.{self.name}.token to a valid one")
+        if response.status >= 400:  # noqa: PLR2004 - client and server errors
+            message = f"answers with status {response.status}"
+            raise OriginUnavailable(message)
+        if not self._token:
+            return "answers, no token"
+        try:
+            return f"answers, token of {json.loads(body)['name']}"
+        except (ValueError, LookupError, TypeError) as error:
+            message = "gives an answer that makes no sense: is this a Hub?"
+            raise OriginLied(message) from error
+
+    def _api(self, endpoint: str) -> HfApi:
+        return HfApi(
+            endpoint=endpoint,
+            token=self._token,
+            library_name="sync-daemon",
+            library_version=__version__,
+        )
+
+    def _asking(
+        self, endpoint: str, repository: Repository, revision: str | None = None
+    ) -> AbstractContextManager[None]:
+        if repository.kind not in _KINDS:
+            message = f"{repository.name}: the Hub has no {repository.kind}s"
+            raise RepositoryNotFound(message, hint="repo_type is model, dataset or space")
+        subject = repository.name if revision is None else f"{repository.name}@{revision}"
+        return asking(endpoint, self._http, subject, self._hints)
+
+    def _info(self, endpoint: str, repository: Repository, revision: str) -> _Info:
+        info = self._api(endpoint).repo_info(
+            repository.name, repo_type=repository.kind, revision=revision, token=self._token
+        )
+        if not isinstance(info, _Info):
+            message = "a kernel where something else was asked for"
+            raise TypeError(message)
+        return info
+
+    def _at_best(self, ask: Callable[[str], _T]) -> _T:
+        """Ask the endpoint that worked last, then the others by priority.
+
+        A refusal by a mirror counts only if every endpoint before it refuses as well: a mirror
+        that lacks a repository must not hide that the Hub was only down.
+        """
+        with self._lock:
+            current = self._current
+        others = [endpoint for endpoint in self._endpoints if endpoint != current]
+        failures: dict[str, SyncError] = {}
+        for endpoint in (current, *others):
+            try:
+                answer = ask(endpoint)
+            except (OriginUnavailable, OriginLied, OriginRefused) as error:
+                failures[endpoint] = error
+                if endpoint == self._endpoints[0] and isinstance(error, OriginRefused):
+                    raise
+                continue
+            if endpoint != current:
+                self._switch(current, endpoint, failures[current])
+            return answer
+        raise failures[self._endpoints[0]]
+
+    def _switch(self, old: str, new: str, reason: SyncError) -> None:
+        with self._lock:
+            if self._current != old:
+                return
+            self._current = new
+        self._emit(EndpointSwitched(self.name, old, new, str(reason)))
+
+
+def _clean(origin: str, endpoint: str) -> str:
+    try:
+        place_of(endpoint)
+    except ValueError as error:
+        message = f"origin {origin!r}: an endpoint is wrong: {error}"
+        raise ConfigurationError(message, hint="write it as https://host") from error
+    return endpoint.rstrip("/")
+
+
+def _checked(origin: str, token: Token | None) -> str | bool:
+    """Return the token's text, or False: huggingface_hub then sends none at all."""
+    text = token.reveal() if token is not None else ""
+    if any(not "!" <= char <= "~" for char in text):
+        message = f"origin {origin!r}: the token holds characters that no token has"
+        raise ConfigurationError(message, hint=f"set origins.{origin}.token again")
+    return text or False
+
+
+def _kind_of(revision: str, commit: CommitId) -> RefKind:
+    if commit.startswith(revision):
+        return "commit"
+    return "tag" if revision.startswith("refs/tags/") else "branch"
+
+
+def _raw(item: RepoFile) -> RawFile:
+    """Return a listed file, its name as it came. Raises TypeError for what is no listing."""
+    lfs = item.lfs
+    size = lfs.size if lfs is not None else item.size
+    sha256 = lfs.sha256 if lfs is not None else None
+    _expect(item.path, str)
+    _expect(size, int)
+    _expect(sha256, str, type(None))
+    _expect(item.blob_id, str, type(None))
+    return RawFile(item.path, size, sha256, item.blob_id, lfs is not None)
+
+
+def _expect(value: object, *kinds: type) -> None:
+    if type(value) not in kinds:
+        message = f"{value!r} where something else belongs"
+        raise TypeError(message)
+
+
+def _check_complete(
+    repository: Repository, commit: CommitId, info: _Info, files: Iterable[RawFile]
+) -> None:
+    if info.sha is not None and info.sha != commit:
+        message = f"{repository.name}: asked for commit {commit}, and {info.sha} came"
+        raise OriginLied(message)
+    listed = {file.path for file in files}
+    missing = [one.rfilename for one in info.siblings or () if one.rfilename not in listed]
+    if missing:
+        message = (
+            f"{repository.name}@{commit}: the listing is incomplete: {len(listed)} files, without"
+            f" {min(missing)!r} and {len(missing) - 1} others"
+        )
+        raise OriginLied(message, hint="a proxy or mirror may drop the Link header of its pages")
+
+
+def _licence(info: _Info) -> str | None:
+    """Return the licence of a repository's card, or of its tags, as its author wrote it."""
+    card = info.card_data
+    named = card.get("license") if card is not None else None
+    if named == "other" and card is not None:
+        named = card.get("license_name") or named
+    if named is None:
+        tags = [tag for tag in info.tags or () if tag.startswith("license:")]
+        named = [tag.removeprefix("license:") for tag in tags]
+    texts = [str(one) for one in named] if isinstance(named, list | tuple) else [str(named)]
+    return ", ".join(texts) or None

@@ -1,0 +1,135 @@
+"""Where a request goes: URLs, proxies and certificates, and what went wrong there in words."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass
+from http.client import IncompleteRead
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from sync_daemon.domain.errors import ConfigurationError
+
+_TROUBLES: tuple[tuple[type[Exception], str, str | None], ...] = (
+    (TimeoutError, "no answer in time", None),
+    (ConnectionRefusedError, "connection refused", "is the server running, and the port right?"),
+    (socket.gaierror, "the host name cannot be resolved", "check the name, DNS and proxy settings"),
+    (IncompleteRead, "the answer was cut off", None),
+    (ConnectionError, "the connection was closed or reset by the other side", None),
+)
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection leads: the key of the pool."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The value of a Host header: the port only where it is not the usual one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = 443 if self.scheme == "https" else 80
+        return host if self.port == usual else f"{host}:{self.port}"
+
+
+def parse_url(url: str) -> tuple[Place, str]:
+    """Split a URL into its place and the target as it is to be sent."""
+    if not url.isascii() or any(char <= " " or char == "\x7f" for char in url):
+        message = "a URL holds a character that must be percent-encoded"
+        raise ValueError(message)
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        message = "a URL must be http(s)://host/... and hold no credentials"
+        raise ValueError(message)
+    port = parts.port if parts.port is not None else 443 if parts.scheme == "https" else 80
+    rest = url.partition("#")[0][len(parts.scheme) + 3 + len(parts.netloc) :]
+    target = rest if rest.startswith("/") else f"/{rest}"
+    return Place(parts.scheme, parts.hostname, port), target
+
+
+def place_of(url: str) -> Place:
+    """Return where a URL leads. Raises ValueError for what is no http(s) URL."""
+    return parse_url(url)[0]
+
+
+def check_field(name: str, value: str) -> None:
+    """Raise ValueError for a header that cannot be sent, or that would begin another one."""
+    if any(char in name + value for char in "\r\n\0"):
+        message = f"the header {name!r} holds a line break"
+        raise ValueError(message)
+    if not _FIELD_NAME.fullmatch(name) or any(char > "\xff" for char in value):
+        message = f"the header {name!r} holds a character that a header cannot hold"
+        raise ValueError(message)
+
+
+def proxy_place(proxy: str) -> tuple[str, int]:
+    """Return host and port of a proxy. Raises ConfigurationError for kinds other than http."""
+    parts = urlsplit(proxy)
+    if parts.scheme != "http" or not parts.hostname:
+        message = f"the proxy variables name a proxy of the kind {parts.scheme!r}"
+        hint = "only http:// proxies are supported, also for https targets"
+        raise ConfigurationError(message, hint=hint)
+    return parts.hostname, parts.port or 80
+
+
+def proxy_secret(proxy: str) -> str | None:
+    """Return the value of Proxy-Authorization, or None where the proxy asks for none."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + b64encode(pair.encode()).decode()
+
+
+def make_tls(ca_file: str | None) -> ssl.SSLContext:
+    """Return how TLS is spoken: 1.2 or later, and the other side must prove its name."""
+    source, path = _find_certificates(ca_file)
+    folder = path is not None and Path(path).is_dir()
+    try:
+        context = ssl.create_default_context(
+            cafile=None if folder else path, capath=path if folder else None
+        )
+    except OSError as error:
+        reason = error.strerror or "not certificates in PEM format"
+        message = f"{source}: cannot read certificates from {path}: {reason}"
+        raise ConfigurationError(message) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _find_certificates(ca_file: str | None) -> tuple[str, str | None]:
+    if ca_file is not None:
+        return "ca_file", ca_file
+    named = ((name, os.environ.get(name)) for name in _CA_VARIABLES)
+    return next(((name, value) for name, value in named if value), ("default", None))
+
+
+def explain(error: Exception) -> tuple[str, str | None]:
+    """Return what happened, and what to do: never the text of a request or an answer."""
+    if isinstance(error, ssl.SSLError):
+        return _explain_tls(error)
+    for kind, what, hint in _TROUBLES:
+        if isinstance(error, kind):
+            return what, hint
+    if not isinstance(error, OSError):
+        return f"the answer is not proper HTTP ({type(error).__name__})", None
+    if error.errno is None and str(error).startswith("Tunnel"):
+        return f"the proxy refused: {error}", "check the proxy's address and credentials"
+    return error.strerror or type(error).__name__, None
+
+
+def _explain_tls(error: ssl.SSLError) -> tuple[str, str | None]:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "a private authority's certificates can be named by SSL_CERT_FILE or ca_file"
+        return f"its certificate is not trusted: {error.verify_message}", hint
+    return f"TLS failed: {error.reason or 'unknown reason'}", None
