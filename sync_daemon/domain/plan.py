@@ -32,14 +32,21 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
-    """Expected requests of the rest of the run, when nothing has to be retried."""
+class Cost:
+    """What the rest of the run will take when nothing has to be retried.
 
-    origin: int
-    store: int
+    `origin` and `store` are requests; `staged` is the temporary space in the store, in
+    bytes, for large files whose digest is not known beforehand.
+    """
 
-    def __add__(self, other: Requests) -> Requests:
-        return Requests(self.origin + other.origin, self.store + other.store)
+    origin: int = 0
+    store: int = 0
+    staged: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.origin + other.origin, self.store + other.store, self.staged + other.staged
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class Plan:
     added: tuple[RepoPath, ...]
     changed: tuple[RepoPath, ...]
     removed: tuple[RepoPath, ...]
-    requests: Requests
+    cost: Cost
 
     @property
     def fetches(self) -> tuple[RemoteFile, ...]:
@@ -76,11 +83,6 @@ class Plan:
         """Bytes to read from the origin."""
         return sum(file.size for file in self.fetches)
 
-    @property
-    def staged_bytes(self) -> int:
-        """Temporary space in the store, for files whose digest is not known beforehand."""
-        return sum(file.size for file in self.fetches if file.sha256 is None)
-
 
 def content_key(file: RemoteFile) -> object:
     """Identity of a listed file's content within its repository."""
@@ -98,7 +100,7 @@ def make_plan(
     wanted: tuple[RemoteFile, ...],
     current: tuple[FileEntry, ...],
     held: Held,
-    cost: Callable[[RemoteFile], Requests],
+    cost: Callable[[RemoteFile], Cost],
 ) -> Plan:
     """Decide what to fetch and what to reuse. `cost` is the price of moving one file."""
     files = tuple(PlannedFile(file, _find(file, held)) for file in wanted)
@@ -113,10 +115,9 @@ def make_plan(
             if (entry := before.get(file.remote.path)) and not _same(file, entry)
         ),
         removed=tuple(path for path in sorted(before) if path not in after),
-        requests=Requests(0, 0),
+        cost=Cost(),
     )
-    requests = sum((cost(file) for file in plan.fetches), Requests(0, 0))
-    return replace(plan, requests=requests)
+    return replace(plan, cost=sum((cost(file) for file in plan.fetches), Cost()))
 
 
 def _find(file: RemoteFile, held: Held) -> Digest | None:

@@ -113,9 +113,9 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
             "total": plan.total_bytes,
             "fetch": plan.fetch_bytes,
             "reused": plan.total_bytes - sum(f.remote.size for f in plan.files if not f.held),
-            "staged": plan.staged_bytes,
+            "staged": plan.cost.staged,
         },
-        "requests": _as_dict(plan.requests),
+        "requests": {"origin": plan.cost.origin, "store": plan.cost.store},
     }
 
 

@@ -47,6 +47,35 @@ class Fetch:
         return f"{self.repository.name}/{self.file.path}"
 
 
+class Streamed:
+    """Hashes a part while it is being filled, as soon as it is at the hash head.
+
+    Bytes that have just arrived are still in the processor's cache; hashing them a part
+    later costs a second trip to memory.
+    """
+
+    def __init__(self, ordered: OrderedHash, number: int, view: memoryview) -> None:
+        self._ordered = ordered
+        self._number = number
+        self._view = view
+        self._hashed: int | None = None
+
+    def advance(self, filled: int) -> None:
+        """Note that the first `filled` bytes of the part are there."""
+        if self._hashed is None and self._ordered.claim(self._number):
+            self._hashed = 0
+        if self._hashed is not None:
+            self._ordered.update(self._view[self._hashed : filled])
+            self._hashed = filled
+
+    def finish(self) -> None:
+        """Note that the part is whole."""
+        if self._hashed is None:
+            self._ordered.add(self._number, self._view)
+        else:
+            self._ordered.finish(self._number)
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """A proven blob. `uploaded` is False when the store had it already."""
@@ -69,6 +98,24 @@ class OrderedHash:
         self._busy = False
         self.head = 0
 
+    def claim(self, number: int) -> bool:
+        """Become the one who hashes, if part `number` is at the head and nobody does.
+
+        Whoever claims hashes the part by `update`, as its bytes come, and calls `finish`.
+        """
+        with self.lock:
+            if self._busy or self.head != number:
+                return False
+            self._busy = True
+            return True
+
+    def finish(self, number: int) -> None:
+        """Say that a claimed part is hashed, and hash what waits behind it."""
+        with self.lock:
+            self.head += 1
+        self._release(number)
+        self._hash_waiting()
+
     def add(self, number: int, data: memoryview) -> None:
         """Take part `number` (from 0); `release(number)` is called when it is hashed."""
         with self.lock:
@@ -76,6 +123,9 @@ class OrderedHash:
             if self._busy:
                 return
             self._busy = True
+        self._hash_waiting()
+
+    def _hash_waiting(self) -> None:
         for part, view in self._ready():
             self.update(view)
             self._release(part)

@@ -9,6 +9,7 @@ from sync_daemon import meter
 from sync_daemon.domain.errors import Interrupted, OriginUnavailable
 from sync_daemon.domain.events import BytesMoved
 from sync_daemon.engine.blob import Fetch
+from sync_daemon.engine.pace import Pace
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.ports import Clock, Emit, Reader
@@ -25,11 +26,20 @@ class Filler:
     throttle: Throttle
     clock: Clock
     emit: Emit
+    pace: Pace
     min_speed: int
     patience: float
 
-    def fill(self, fetch: Fetch, start: int, view: memoryview, alive: Callable[[], bool]) -> None:
-        """Read bytes from `start` on until `view` is full.
+    def fill(
+        self,
+        fetch: Fetch,
+        start: int,
+        view: memoryview,
+        *,
+        alive: Callable[[], bool],
+        filled: Callable[[int], None],
+    ) -> None:
+        """Read bytes from `start` on until `view` is full; `filled(n)` tells how far it is.
 
         Raises Unavailable when patience has run out, what the origin raises, and
         Interrupted as soon as `alive()` is false.
@@ -43,6 +53,7 @@ class Filler:
                 with self.open(fetch, start + done, start + len(view)) as reader:
                     for count in self.pump(fetch, reader, view[done:], alive):
                         done += count
+                        filled(done)
             except OriginUnavailable:
                 if done - before < _PROGRESS:
                     raise
@@ -67,7 +78,9 @@ class Filler:
             allowed = allowed or self.throttle.allow(len(view) - done)
             before = self.clock.monotonic()
             count = reader.readinto(view[done : done + allowed])
-            waited, moved = waited + self.clock.monotonic() - before, moved + count
+            seconds = self.clock.monotonic() - before
+            self.pace.record(count, seconds)
+            waited, moved = waited + seconds, moved + count
             if not count:
                 message = f"{fetch}: the answer ended {len(view) - done} bytes early"
                 raise OriginUnavailable(message)

@@ -52,23 +52,36 @@ def this_process() -> Owner:
     containers may share a host name while their process numbers mean different things."""
     namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return Owner(f"{socket.gethostname()}/{namespace}", boot, os.getpid(), _start_of(os.getpid()))
+    pid = os.getpid()
+    return Owner(f"{socket.gethostname()}/{namespace}", boot, pid, _start_of(pid) or 0)
 
 
-def _start_of(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; -1 when there is none."""
+def _start_of(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None when /proc hides it."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return -1
+        return None
     return int(stat.rpartition(")")[2].split()[19])
 
 
 def is_gone(owner: Owner, here: Owner) -> bool:
-    """Tell whether `owner` was a process of this very host and has ended."""
+    """Tell whether `owner` was a process of this very host and has ended.
+
+    A process that exists but is hidden from us (another user's, under ProtectProc) counts
+    as alive: its lock expires by itself if it is another one with a reused number.
+    """
     if owner.host != here.host:
         return False
-    return owner.boot != here.boot or _start_of(owner.pid) != owner.start
+    if owner.boot != here.boot:
+        return True
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return _start_of(owner.pid) not in {None, owner.start}
 
 
 @dataclass(slots=True, eq=False)

@@ -70,7 +70,7 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
             held,
             lambda file: price(file, origin, tools.part_size),
         )
-        plan = replace(plan, requests=plan.requests + publishing(plan))
+        plan = replace(plan, cost=plan.cost + publishing(plan))
         report = outcome.planned(wanted, resolved.commit, plan, verdict.warnings)
         if lock is None:
             return report

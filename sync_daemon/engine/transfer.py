@@ -29,9 +29,10 @@ from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.errors import DigestMismatch, Interrupted, PreconditionFailed, StoreRefused
 from sync_daemon.domain.events import BlobFailed, BlobStored
-from sync_daemon.engine.blob import Blob, Fetch, Receipt
+from sync_daemon.engine.blob import Blob, Fetch, Receipt, Streamed
 from sync_daemon.engine.buffers import Buffers
 from sync_daemon.engine.fill import Filler
+from sync_daemon.engine.pace import Pace
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.ports import Clock, Emit, ObjectStore, Part
@@ -75,7 +76,10 @@ class Transfer:
         self._clock = clock
         self._emit = emit
         self._stop = stop
-        self._filler = Filler(retry, throttle, clock, emit, limits.min_speed, limits.patience)
+        self._pace = Pace(limits.workers)
+        self._filler = Filler(
+            retry, throttle, clock, emit, self._pace, limits.min_speed, limits.patience
+        )
         self._changed = threading.Condition()
         self._buffers = Buffers(limits.memory)
         self._order = itertools.count()
@@ -83,6 +87,7 @@ class Transfer:
         self._large: list[Blob] = []
         self._known: dict[object, Future[Receipt]] = {}
         self._small_running = 0
+        self._large_running = 0
         self._closed = False
         self._workers = [
             threading.Thread(target=self._work, name=f"transfer-{number}", daemon=True)
@@ -169,7 +174,9 @@ class Transfer:
 
     def _may_begin(self, blob: Blob) -> bool:
         half = max(2, self._limits.memory // (2 * blob.part_size))
-        return len(blob.buffers) < half and self._buffers.fits(blob.part_size)
+        if self._large_running >= self._pace.limit or len(blob.buffers) >= half:
+            return False
+        return self._buffers.fits(blob.part_size)
 
     def _begin(self, blob: Blob) -> int:
         number = blob.next_part
@@ -179,8 +186,10 @@ class Transfer:
         if blob.parts == 1:
             heapq.heappop(self._small)
             self._small_running += 1
-        elif blob.next_part == blob.parts:
-            self._large.remove(blob)
+        else:
+            self._large_running += 1
+            if blob.next_part == blob.parts:
+                self._large.remove(blob)
         blob.pin(number, self._buffers.take(blob.size if blob.parts == 1 else blob.part_size))
         return number
 
@@ -216,8 +225,11 @@ class Transfer:
             return
         start, stop = blob.span(number)
         view = memoryview(blob.buffers[number])[: stop - start]
-        self._filler.fill(blob.fetch, start, view, lambda: self._alive(blob))
-        blob.hash.add(number, view)
+        hashing = Streamed(blob.hash, number, view)
+        self._filler.fill(
+            blob.fetch, start, view, alive=lambda: self._alive(blob), filled=hashing.advance
+        )
+        hashing.finish()
         if blob.parts > 1:
             self._store_part(blob, number, view)
             blob.unpin(number)
@@ -271,6 +283,8 @@ class Transfer:
             blob.in_flight -= 1
             if blob.parts == 1:
                 self._small_running -= 1
+            else:
+                self._large_running -= 1
             if blob.failure is not None and blob in self._large:
                 self._large.remove(blob)
             self._changed.notify_all()

@@ -71,7 +71,7 @@ def test_what_was_moved_before_the_break_is_not_fetched_again() -> None:
     time = StoreTime()
     store, origin = MemoryStore(now=time), FakeOrigin()
     origin.commit("org/m", {f"f{n}": b"%d" % n * 2000 for n in range(20)})
-    sync(BreakingStore(store, 30), origin)
+    sync(BreakingStore(store, 60), origin)
     time.pass_seconds(EXPIRY + 1)
     kept = sum(info.size for info in store.list("blobs/"))
     assert kept > 0

@@ -270,8 +270,8 @@ def test_a_plan_expects_the_requests_that_a_run_then_makes() -> None:
     planned = run(store, origin, how=How(apply=False)).versions[0]
     done = run(store, origin).versions[0]
     assert planned.plan is not None
-    assert planned.origin_requests + planned.plan.requests.origin == done.origin_requests
-    assert planned.store_requests + planned.plan.requests.store == done.store_requests
+    assert planned.origin_requests + planned.plan.cost.origin == done.origin_requests
+    assert planned.store_requests + planned.plan.cost.store == done.store_requests
 
 
 def test_a_plan_for_what_does_not_exist_fails() -> None:

@@ -22,6 +22,7 @@ from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.names import ModelName, RepoPath
 from sync_daemon.engine.blob import Fetch, Receipt
 from sync_daemon.engine.buffers import Buffers
+from sync_daemon.engine.pace import FAST, Pace
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.transfer import MIB, Limits, Transfer
@@ -159,6 +160,7 @@ def test_small_files_overtake_a_large_one_but_leave_it_a_share() -> None:
 def test_one_large_file_leaves_half_of_the_memory_to_others() -> None:
     origin = Contents({"large": bytes(30 * MIB), "other": os.urandom(9 * MIB)})
     moving = idle(MemoryStore(), Limits(connections=8, part_size=MIB, memory=16 * MIB))
+    moving._pace.limit = 16
     for path in origin.files:
         moving.submit(origin.fetch(path))
     assert picks(moving, 16) == ["large"] * 8 + ["other"] * 8
@@ -314,3 +316,16 @@ def test_a_changed_rate_takes_effect_at_once() -> None:
     rate[0] = None
     assert throttle.allow(MIB) == MIB
     assert clock.monotonic() == slow
+
+
+def test_a_slow_origin_gets_all_connections_and_a_fast_one_few() -> None:
+    pace = Pace(64)
+    few = pace.limit
+    assert few < 64
+    pace.record(FAST, 0.6)
+    assert pace.limit == few
+    pace.record(FAST // 10, 0.6)
+    assert pace.limit == 64
+    pace.record(10 * FAST, 0.6)
+    assert pace.limit == few
+    assert Pace(2).limit == 2

@@ -75,7 +75,7 @@ def run_minio(binary: Path, folder: Path) -> Iterator[S3Server]:
 def run_seaweedfs(folder: Path) -> Iterator[S3Server]:
     """Run SeaweedFS, all of its servers in one process, with its data in `folder`."""
     names = ("master", "volume", "filer", "s3")
-    ports = _free_ports(2 * len(names) + 1)
+    ports = _free_ports(2 * len(names))
     keys = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
     identity = {"name": "test", "credentials": [keys], "actions": ["Admin"]}
     config = folder / "identities.json"
@@ -92,12 +92,18 @@ def run_seaweedfs(folder: Path) -> Iterator[S3Server]:
     command = [
         str(Path(sys.executable).with_name("weed")), "server", "-filer", "-s3",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", f"-s3.config={config}",
-        f"-s3.port.iceberg={ports[-1]}", "-master.telemetry=false", "-master.volumeSizeLimitMB=256",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false",
+        f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock",
+        "-master.telemetry=false", "-master.volumeSizeLimitMB=256",
         "-volume.max=16", *listen,
     ]  # fmt: skip
     endpoint = f"http://127.0.0.1:{ports[6]}"
-    with _run("seaweedfs", command, folder, endpoint, {}) as server:
-        yield server
+    try:
+        with _run("seaweedfs", command, folder, endpoint, {}) as server:
+            yield server
+    finally:
+        for name, port in zip(names, ports[1::2], strict=True):
+            Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock").unlink(missing_ok=True)
 
 
 @contextmanager

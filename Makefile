@@ -1,0 +1,60 @@
+# One-liners. `make demo` and `make test` are all a new machine needs (Python 3.11 or newer).
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+MINIO  := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+DEMO   := $(BIN)/sync-daemon --config config/demo/mirror.yaml
+
+.PHONY: help demo test check fmt minio lock bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+demo: $(VENV)/.run ## mirror a small sample model from a directory into ./mirror, twice
+	$(DEMO) run-once
+	$(DEMO) status
+	$(DEMO) show tiny-llama
+	@echo '--- the second run finds nothing to move ---'
+	$(DEMO) run-once
+
+test: $(VENV)/.dev minio ## install what the tests need, MinIO included, and run everything
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pytest -n 2 --dist loadgroup
+
+check: $(VENV)/.dev ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+minio: $(VENV)/.dev ## build the MinIO server for the tests (needs Go; about 3 minutes, once)
+	@$(BIN)/python -m tests.support.servers --has-minio || { command -v go >/dev/null && echo 'building MinIO ...' && go install $(MINIO); } || echo 'no Go: the tests that need MinIO are left out'
+
+bench: $(VENV)/.bench minio ## compare with rclone on this machine (docs/performance.md)
+	$(BIN)/python benchmarks/work_a.py
+
+lock: ## resolve the dependencies anew into requirements/
+	for set in run dev bench; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$([ $$set = run ] || echo --group $$set) pyproject.toml -o requirements/$$set.txt; done
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) mirror .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	python3 -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/samples.txt $(VENV)/.run
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --require-hashes --no-deps -r requirements/samples.txt
+	touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	$(PIP) --require-hashes -r requirements/bench.txt
+	touch $@

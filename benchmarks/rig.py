@@ -1,0 +1,193 @@
+"""What the benchmarks share: nginx as the origin, MinIO as the store, and honest measuring.
+
+Everything runs on 127.0.0.1 in a temporary directory and ends with the script. Needs nginx
+(Debian: nginx-light), a MinIO binary (`make minio`) and, for the peers, the packages of
+requirements/bench.txt.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import boto3
+from botocore.config import Config
+
+MIB = 1024**2
+KEY, SECRET = "benchkey", "benchsecret"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one command cost. CPU is the client's own, user and system."""
+
+    seconds: float
+    cpu: float
+    rss: int
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(command: Sequence[str], port: int, **env: str) -> Iterator[None]:
+    """Run a server until the block ends; it is ended by its own process id."""
+    server = subprocess.Popen(
+        command,
+        env=os.environ | env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if time.monotonic() > deadline or server.poll() is not None:
+                sys.exit(f"{command[0]} did not start")
+            time.sleep(0.05)
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@contextmanager
+def nginx(root: Path, folder: Path, *, limit_rate: str = "0") -> Iterator[str]:
+    """Serve `folder` as an origin and yield its URL. `limit_rate` is per connection."""
+    port = free_port()
+    conf = folder / "nginx.conf"
+    conf.write_text(
+        f"""
+        daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+        events {{ worker_connections 1024; }}
+        http {{
+          access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
+          client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+          uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+          server {{
+            listen 127.0.0.1:{port}; root {root}; autoindex on; limit_rate {limit_rate};
+            default_type application/octet-stream;
+          }}
+        }}
+        """
+    )
+    root.chmod(0o755)
+    folder.chmod(0o755)
+    command = shutil.which("nginx") or "/usr/sbin/nginx"
+    with serving([command, "-c", str(conf), "-g", "user root;"], port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def minio(folder: Path) -> Iterator[str]:
+    """Run a MinIO on a directory of its own and yield its URL."""
+    port, console = free_port(), free_port()
+    go = Path(os.environ.get("GOPATH", Path.home() / "go")) / "bin" / "minio"
+    binary = os.environ.get("MINIO_BIN") or shutil.which("minio") or str(go)
+    data = folder / "minio"
+    data.mkdir()
+    command = [
+        binary, "server", "--address", f"127.0.0.1:{port}",
+        "--console-address", f"127.0.0.1:{console}", str(data),
+    ]  # fmt: skip
+    with serving(command, port, MINIO_ROOT_USER=KEY, MINIO_ROOT_PASSWORD=SECRET):
+        yield f"http://127.0.0.1:{port}"
+
+
+class Buckets:
+    """Fresh buckets, emptied after each use: a full page cache makes everything slow."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+        self._count = 0
+
+    @contextmanager
+    def fresh(self) -> Iterator[str]:
+        """Yield the name of a new bucket and remove it afterwards."""
+        self._count += 1
+        name = f"bench-{self._count}"
+        self._client.create_bucket(Bucket=name)
+        try:
+            yield name
+        finally:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=name):
+                for entry in page.get("Contents", ()):
+                    self._client.delete_object(Bucket=name, Key=entry["Key"])
+            self._client.delete_bucket(Bucket=name)
+
+
+def measure(command: Sequence[str], **env: str) -> Cost:
+    """Run a command to its end and return what it cost; a failing one ends the benchmark."""
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command, env=os.environ | env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    errors = process.stderr.read() if process.stderr else b""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command[:4])} ... failed:\n{errors.decode(errors='replace')[-2000:]}")
+    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def add(*costs: Cost) -> Cost:
+    """Return the cost of commands that ran one after the other."""
+    return Cost(sum(c.seconds for c in costs), sum(c.cpu for c in costs), max(c.rss for c in costs))
+
+
+def table(results: Mapping[str, Sequence[Cost]], size: int) -> str:
+    """Return medians as a Markdown table; `size` is what each round moved, in bytes."""
+    lines = [
+        "| what | MiB/s, median | rounds | client CPU s/GiB | peak RSS |",
+        "|---|---|---|---|---|",
+    ]
+    for what, costs in results.items():
+        rates = sorted(size / MIB / cost.seconds for cost in costs)
+        cpu = median(cost.cpu for cost in costs) / (size / 1024**3)
+        rounds = ", ".join(f"{rate:.0f}" for rate in rates)
+        rss = max(cost.rss for cost in costs) // MIB
+        lines.append(f"| {what} | {median(rates):.0f} | {rounds} | {cpu:.2f} | {rss} MiB |")
+    return "\n".join(lines)
+
+
+def ratio(results: Mapping[str, Sequence[Cost]], ours: str, theirs: str) -> float:
+    """Return how many times faster we are: the median over rounds of one run."""
+    pairs = zip(results[ours], results[theirs], strict=True)
+    return median(their.seconds / our.seconds for our, their in pairs)
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """Yield a temporary directory on disk (not in memory) and remove it afterwards."""
+    base = os.environ.get("BENCH_DIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else None)
+    with tempfile.TemporaryDirectory(prefix="sync-daemon-bench-", dir=base) as name:
+        yield Path(name)
+
+
+def own_peak_rss() -> int:
+    """Return this process's own peak resident size in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,47 @@
+"""`accept MODEL@VERSION`: a person lets a moved tag, a changed pin or a held version through."""
+
+from __future__ import annotations
+
+import argparse
+
+from sync_daemon import bootstrap
+from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.run_once import show
+from sync_daemon.cli.selecting import parse_version, select
+from sync_daemon.cli.session import Session
+from sync_daemon.engine.tools import How
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `accept`."""
+    parser.add_argument("target", metavar="MODEL@VERSION", help="the version to let through")
+    add_json(parser)
+
+
+def run(session: Session) -> int:
+    """Sync the version as the origin and the YAML have it now."""
+    settings = session.settings()
+    model, version = parse_version(session.arguments.target)
+    entries = select(bootstrap.entries(settings), [model], [version])
+    with (
+        session.listening() as emit,
+        bootstrap.engine(settings, emit, session.stop) as engine,
+    ):
+        report = engine.run(entries, How(accept=True), frozenset({version}))
+    show(session, report, planned=False)
+    return report.exit_code
+
+
+COMMAND = Command(
+    name="accept",
+    summary="let a refused or held version through",
+    description=(
+        "Let a version through that was refused because its tag moved upstream or its pin\n"
+        "changed in the YAML, or that a rollback holds: it is synced now, as the origin and\n"
+        "the YAML have it. The former manifest stays in the store."
+    ),
+    exits=(0, 1, 2, 3, 5, 130),
+    run=run,
+    configure=configure,
+    graceful=True,
+)

@@ -1,0 +1,80 @@
+"""What a verb is: its words for the help, its arguments, its exit codes, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sync_daemon.cli.session import Session
+from sync_daemon.domain.report import (
+    EXIT_DAMAGED,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_LOCKED,
+    EXIT_OK,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+)
+
+EXIT_CODES: Mapping[int, str] = MappingProxyType(
+    {
+        EXIT_OK: "all as declared",
+        EXIT_FAILED: "something failed or was refused; the rest was done",
+        EXIT_USAGE: "usage or configuration is wrong; nothing was touched",
+        EXIT_UNREACHABLE: "the store, or every origin, cannot be used; nothing could be done",
+        EXIT_DAMAGED: "verify found damage",
+        EXIT_LOCKED: "everything selected is locked by another process",
+        EXIT_INTERRUPTED: "interrupted; the next run takes it up again",
+    }
+)
+"""The one table of exit codes; each verb names those that it can give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb. `graceful`: a first signal sets the stop event instead of ending the process."""
+
+    name: str
+    summary: str
+    description: str
+    exits: tuple[int, ...]
+    run: Callable[[Session], int]
+    configure: Callable[[argparse.ArgumentParser], None] = lambda _: None
+    graceful: bool = False
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Offer `--json`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Offer `--files`."""
+    parser.add_argument(
+        "-v", "--files", action="store_true", help="name every file, not only their number"
+    )
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Offer the options that say which versions are meant."""
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="only this model of the YAML; may be repeated",
+    )
+    parser.add_argument(
+        "--version",
+        action="append",
+        default=[],
+        metavar="VERSION",
+        help="only this version; may be repeated",
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="list again and prove every stored blob; sound bytes are not fetched again",
+    )

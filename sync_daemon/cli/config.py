@@ -1,0 +1,70 @@
+"""`config validate|show|schema`: look at the configuration, and touch nothing else."""
+
+from __future__ import annotations
+
+import argparse
+
+from sync_daemon import bootstrap
+from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.output import plural
+from sync_daemon.cli.session import Session
+from sync_daemon.config import effective, effective_values, json_schema
+
+SUMMARY = "look at the configuration"
+
+
+def _validate(session: Session) -> int:
+    settings = session.read_settings()
+    versions = len(bootstrap.entries(settings))
+    if session.arguments.json:
+        warnings = [str(warning) for warning in settings.warnings]
+        session.out.json({"valid": True, "warnings": warnings})
+        return 0
+    for warning in settings.warnings:
+        session.notice("config.warning", "warning", str(warning))
+    models = plural(len(settings.models), "model")
+    session.out.line(f"valid: {models}, {plural(versions, 'version')} or tag pattern declared")
+    return 0
+
+
+def _show(session: Session) -> int:
+    settings = session.read_settings()
+    if session.arguments.json:
+        session.out.json(effective_values(settings))
+    else:
+        session.out.text(effective(settings).rstrip("\n"))
+    return 0
+
+
+def _schema(session: Session) -> int:
+    session.out.json(json_schema())
+    return 0
+
+
+def _with_json(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+
+
+VALIDATE = Command(
+    name="config validate",
+    summary="report every problem of the file, each with its line",
+    description="Report every problem of the file at once, each with its line and key.",
+    exits=(0, 2),
+    run=_validate,
+    configure=_with_json,
+)
+SHOW = Command(
+    name="config show",
+    summary="print the effective configuration, secrets as ***",
+    description="Print the configuration with all defaults and variables put in; secrets as ***.",
+    exits=(0, 2),
+    run=_show,
+    configure=_with_json,
+)
+SCHEMA = Command(
+    name="config schema",
+    summary="print the JSON Schema of the file, for editors",
+    description="Print the JSON Schema of mirror.yaml, for editors and linters.",
+    exits=(0,),
+    run=_schema,
+)

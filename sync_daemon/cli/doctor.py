@@ -1,0 +1,145 @@
+"""`doctor`: is everything there that a run needs? One line a check, and what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from sync_daemon import bootstrap
+from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.output import STYLES, Output
+from sync_daemon.cli.session import Session
+from sync_daemon.config import DirectoryPlace, S3Place, Settings
+from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE
+from sync_daemon.engine import doctor
+from sync_daemon.engine.clock import SystemClock
+from sync_daemon.engine.doctor import Check
+from sync_daemon.ports import Emit
+from sync_daemon.stores.minio_admin import Keys, ServerFacts, ask_server, find_keys
+
+
+def run(session: Session) -> int:
+    """Check everything; lines appear as the answers come."""
+    settings = session.read_settings()
+    checks: list[Check] = []
+    with session.listening() as emit:
+        for check in _check(session, settings, emit):
+            checks.append(check)
+            if not session.arguments.json:
+                _show(check, session.out)
+    if session.arguments.json:
+        document = {
+            "status": doctor.worst(checks),
+            "checks": [check.to_json() for check in checks],
+        }
+        session.out.json(document)
+    else:
+        _sum_up(checks, session.out)
+    return _exit_code(checks)
+
+
+def _check(session: Session, settings: Settings, emit: Emit) -> Iterator[Check]:
+    yield from _check_configuration(settings)
+    yield doctor.check_memory(bootstrap.limits(settings))
+    yield doctor.check_proxies(session.environ, settings.store.endpoint)
+    yield from _check_store(session, settings)
+    with bootstrap.origins(settings, emit) as origins:
+        yield from doctor.check_origins(origins)
+
+
+def _check_configuration(settings: Settings) -> Iterator[Check]:
+    for warning in settings.warnings:
+        yield Check("configuration", "warn", str(warning))
+    if not settings.warnings:
+        models, entries = len(settings.models), len(bootstrap.entries(settings))
+        message = f"valid; {models} models with {entries} versions or tag patterns"
+        yield Check("configuration", "ok", message)
+
+
+def _check_store(session: Session, settings: Settings) -> Iterator[Check]:
+    place = settings.store.url
+    if isinstance(place, DirectoryPlace) and not place.path.exists():
+        yield _judge_absent(place)
+        return
+    keys = _find_keys(settings)
+    if isinstance(place, S3Place):
+        yield _judge_keys(keys)
+    with bootstrap.store(settings) as store:
+        checks = []
+        for check in doctor.check_store(store, SystemClock(session.stop)):
+            checks.append(check)
+            yield check
+        if doctor.USELESS_WITHOUT & {one.name for one in checks if one.state == "fail"}:
+            return
+        free = store.free_bytes()
+    facts = _ask_server(settings, keys)
+    yield doctor.check_space(facts.free_bytes if free is None else free)
+    if facts.uploads_expire is not None:
+        yield doctor.check_upload_life(facts.uploads_expire)
+
+
+def _judge_absent(place: DirectoryPlace) -> Check:
+    parent = place.path.parent
+    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+        return Check("store", "warn", f"{place} is not there yet; the first run makes it")
+    problem = "may not be written to" if parent.is_dir() else "is not there"
+    message = f"{place} is not there, and {parent} {problem}"
+    return Check("store", "fail", message, f"mount it, or make it: mkdir -p {place.path}")
+
+
+def _judge_keys(keys: Keys | None) -> Check:
+    if keys is not None:
+        return Check("credentials", "ok", f"found by {keys.source}")
+    hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
+    return Check("credentials", "fail", "no credentials for the store were found", hint)
+
+
+def _find_keys(settings: Settings) -> Keys | None:
+    if not isinstance(settings.store.url, S3Place):
+        return None
+    given = settings.store.credentials
+    return find_keys(
+        given.access_key.reveal() if given and given.access_key else None,
+        given.secret_key.reveal() if given and given.secret_key else None,
+    )
+
+
+def _ask_server(settings: Settings, keys: Keys | None) -> ServerFacts:
+    store = settings.store
+    if store.endpoint is None or keys is None:
+        return ServerFacts()
+    ca_file = str(store.ca_file) if store.ca_file else None
+    return ask_server(store.endpoint, keys, region=store.region, ca_file=ca_file)
+
+
+def _show(check: Check, out: Output) -> None:
+    out.line(f"{check.state:<5} {check.name:<16} {check.message}", STYLES.get(check.state, ""))
+    if check.hint and check.state != "ok":
+        out.line(f"{'':<5} {'':<16} hint: {check.hint}")
+
+
+def _sum_up(checks: list[Check], out: Output) -> None:
+    states = [check.state for check in checks]
+    out.line(
+        f"{states.count('ok')} ok, {states.count('warn')} to look at, {states.count('fail')} failed"
+    )
+
+
+def _exit_code(checks: list[Check]) -> int:
+    failed = {check.name for check in checks if check.state == "fail"}
+    if failed & doctor.USELESS_WITHOUT:
+        return EXIT_UNREACHABLE
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+COMMAND = Command(
+    name="doctor",
+    summary="check the configuration, the store and the origins",
+    description=(
+        "Check everything that a run needs: configuration, store, clocks, space, origins.\n"
+        "A small object is written under staging/ of the store, read back and deleted."
+    ),
+    exits=(0, 1, 2, 3, 130),
+    run=run,
+    configure=add_json,
+)

@@ -1,0 +1,195 @@
+"""The command line: arguments, one `except`, one table of exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from sync_daemon import __version__
+from sync_daemon.cli import (
+    accept,
+    config,
+    diff,
+    doctor,
+    ls,
+    plan,
+    run_once,
+    show,
+    status,
+    verify,
+    version,
+)
+from sync_daemon.cli.command import EXIT_CODES, Command
+from sync_daemon.cli.output import Output
+from sync_daemon.cli.session import Session
+from sync_daemon.cli.stopping import stoppable
+from sync_daemon.config import ConfigError
+from sync_daemon.domain.errors import (
+    ConfigurationError,
+    Interrupted,
+    LockedElsewhere,
+    StoreRefused,
+    SyncError,
+    Unavailable,
+)
+from sync_daemon.domain.report import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_LOCKED,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+)
+from sync_daemon.observers.lines import Lines
+
+COMMANDS: tuple[Command, ...] = (
+    run_once.COMMAND,
+    plan.COMMAND,
+    status.COMMAND,
+    ls.COMMAND,
+    show.COMMAND,
+    diff.COMMAND,
+    verify.COMMAND,
+    accept.COMMAND,
+    doctor.COMMAND,
+    config.VALIDATE,
+    config.SHOW,
+    config.SCHEMA,
+    version.COMMAND,
+)
+"""Every verb, in the order of the help; `config show` is a verb of two words."""
+
+_EXIT_OF: Mapping[type[BaseException], int] = MappingProxyType(
+    {
+        ConfigurationError: EXIT_USAGE,
+        Unavailable: EXIT_UNREACHABLE,
+        StoreRefused: EXIT_UNREACHABLE,
+        LockedElsewhere: EXIT_LOCKED,
+        Interrupted: EXIT_INTERRUPTED,
+        KeyboardInterrupt: EXIT_INTERRUPTED,
+    }
+)
+"""What an error means that ended the whole command; any other is a failure."""
+
+
+def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        arguments = make_parser().parse_args(argv)
+    except SystemExit as end:  # help was shown, or the arguments are wrong
+        return int(end.code or 0)
+    session = Session(
+        arguments,
+        os.environ if environ is None else environ,
+        Output(sys.stdout),
+        Lines(sys.stderr),
+    )
+    command: Command = arguments.command
+    try:
+        with stoppable(session.stop, graceful=command.graceful):
+            return command.run(session)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that ends all
+        _explain(error, session)
+        return exit_code(error)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of an error that ended a command."""
+    found = (code for kind, code in _EXIT_OF.items() if isinstance(error, kind))
+    return next(found, EXIT_FAILED)
+
+
+def _explain(error: BaseException, session: Session) -> None:
+    match error:
+        case KeyboardInterrupt():
+            session.talk.write("interrupted")
+        case ConfigError(problems=problems):
+            for problem in problems:
+                session.talk.write(str(problem))
+        case ConfigurationError(hint=hint):
+            session.talk.write(f"error: {error}")
+            if hint:
+                session.talk.write(f"hint: {hint}")
+        case SyncError(hint=hint):
+            more = {"hint": hint} if hint else {}
+            session.notice("command.failed", "error", str(error), kind=error.kind, **more)
+        case _:
+            hint = "this is a fault of sync-daemon: please report it, with --log-level debug"
+            message = f"{type(error).__name__}: {error}"
+            session.notice("command.failed", "error", message, kind="internal_error", hint=hint)
+            if session.arguments.log_level == "debug":
+                raise error
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="sync-daemon",
+        description="Scheduled, verified, versioned mirrors of AI models in an object store.",
+        epilog=_exits(EXIT_CODES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"sync-daemon {__version__}")
+    _add_global(parser, suppress=False)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {}
+    for command in COMMANDS:
+        group, _, name = command.name.rpartition(" ")
+        if group and group not in groups:
+            outer = verbs.add_parser(
+                group, help=config.SUMMARY, description=config.SUMMARY, allow_abbrev=False
+            )
+            groups[group] = outer.add_subparsers(metavar="COMMAND", required=True)
+        _add_command(groups[group] if group else verbs, name, command)
+    return parser
+
+
+def _add_command(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: Command
+) -> None:
+    parser = verbs.add_parser(
+        name,
+        help=command.summary,
+        description=command.description,
+        epilog=_exits({code: EXIT_CODES[code] for code in command.exits}),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.configure(parser)
+    _add_global(parser, suppress=True)
+    parser.set_defaults(command=command)
+
+
+def _add_global(parser: argparse.ArgumentParser, *, suppress: bool) -> None:
+    """Offer the global options: before the verb with their defaults, after it without, so
+    that what stands before is not overwritten."""
+
+    def default(value: str | None) -> str | None:
+        return argparse.SUPPRESS if suppress else value
+
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=default(None),
+        help="the YAML; `-` is standard input",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("auto", "json", "text"),
+        default=default("auto"),
+        help="log lines on stderr; auto: text on a terminal, JSON elsewhere",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=default("info"),
+        help="least level of log lines",
+    )
+
+
+def _exits(codes: Mapping[int, str]) -> str:
+    return "exit codes:\n" + "\n".join(f"  {code:<4} {text}" for code, text in codes.items())

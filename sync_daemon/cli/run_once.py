@@ -1,0 +1,84 @@
+"""`run-once`: one run over everything that is declared, or a part of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sync_daemon import bootstrap
+from sync_daemon.cli.command import Command, add_files, add_json, add_selection
+from sync_daemon.cli.reporting import show_plans, show_run
+from sync_daemon.cli.selecting import select
+from sync_daemon.cli.session import Session
+from sync_daemon.domain.report import RunReport
+from sync_daemon.engine.tools import How
+from sync_daemon.observers.fanout import Listener
+from sync_daemon.observers.progress import Progress
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `run-once`."""
+    add_selection(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only tell what would be done, as `plan` does"
+    )
+    add_files(parser)
+    add_json(parser)
+
+
+def run(session: Session) -> int:
+    """Run what was asked for and print the report."""
+    arguments = session.arguments
+    return sync(session, How(full=arguments.full, apply=not arguments.dry_run))
+
+
+def sync(session: Session, how: How) -> int:
+    """Sync or plan the selected versions; the common body of `run-once` and `plan`."""
+    arguments = session.arguments
+    settings = session.settings()
+    entries = select(bootstrap.entries(settings), arguments.model, arguments.version)
+    only = frozenset(arguments.version)
+    with (
+        _watching(session, how) as listeners,
+        session.listening(*listeners) as emit,
+        bootstrap.engine(settings, emit, session.stop, dry=not how.apply) as engine,
+    ):
+        report = engine.run(entries, how, only)
+    show(session, report, planned=not how.apply)
+    return report.exit_code
+
+
+@contextmanager
+def _watching(session: Session, how: How) -> Iterator[tuple[Listener, ...]]:
+    """Draw progress bars where a person is looking and bytes will move."""
+    if not (how.apply and session.talk.terminal and session.log_format() == "text"):
+        yield ()
+        return
+    with Progress(session.talk) as progress:
+        yield (progress,)
+
+
+def show(session: Session, report: RunReport, *, planned: bool) -> None:
+    """Print a report the way that was asked for."""
+    if session.arguments.json:
+        session.out.json(report.to_json())
+    elif planned:
+        show_plans(report, session.out, files=session.arguments.files)
+    else:
+        show_run(report, session.out)
+
+
+COMMAND = Command(
+    name="run-once",
+    summary="bring everything that is declared up to date, once",
+    description=(
+        "Bring every declared version up to date: list what the origins hold, fetch what the\n"
+        "store lacks, prove every byte, publish. What fails is reported, the rest is done.\n"
+        "A second run right after finds nothing to move."
+    ),
+    exits=(0, 1, 2, 3, 5, 130),
+    run=run,
+    configure=configure,
+    graceful=True,
+)

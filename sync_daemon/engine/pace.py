@@ -1,0 +1,42 @@
+"""How many parts of large files move at once: few from a fast origin, all from a slow one.
+
+A connection that brings bytes faster than a core can hash, copy and send them needs no
+company: more of them only fight for the cores and push each other's bytes out of the
+processor's cache (a third of the throughput on two cores). An origin that is far away, or
+that limits each connection, needs all that are allowed. Which of the two it is shows in
+what one connection brings while somebody waits on it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+FAST = 32 * 1024**2
+"""Bytes per second of one connection above which more connections do not help."""
+
+_WINDOW = 0.5
+"""Seconds of waiting, all connections together, after which the pace is judged."""
+
+
+class Pace:
+    """`limit` is the number of large parts to be moved at once, at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._few = min(most, max(4, 2 * (os.cpu_count() or 1)))
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self._waited = 0.0
+        self.limit = self._few
+
+    def record(self, count: int, waited: float) -> None:
+        """Note `count` bytes that one connection brought in `waited` seconds."""
+        with self._lock:
+            self._bytes += count
+            self._waited += waited
+            if self._waited < _WINDOW:
+                return
+            slow = self._bytes / self._waited < FAST
+            self.limit = self._most if slow else self._few
+            self._bytes, self._waited = 0, 0.0

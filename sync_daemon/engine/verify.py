@@ -1,0 +1,439 @@
+"""Proves what the store holds, and writes nothing.
+
+Looks as a reader does (I4): pointers, then manifests, then blobs. A writer goes the other
+way, so what is published meanwhile is never taken for damage. The keys below `models/` and
+`blobs/` are listed once; with `deep` every referenced blob is read and hashed as well.
+
+A single object that cannot be read is damage; a store that does not answer at all ends the
+verification, because then nothing is proven either way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any, Literal, Protocol, TypeVar
+
+from sync_daemon.domain import canonical, keys
+from sync_daemon.domain.digests import Digest
+from sync_daemon.domain.errors import (
+    ConfigurationError,
+    Interrupted,
+    InvalidName,
+    StoreRefused,
+    SyncError,
+    Unavailable,
+)
+from sync_daemon.domain.manifest import Manifest, decode, decode_current
+from sync_daemon.domain.names import ModelName, RepoPath, VersionName
+from sync_daemon.engine.retry import Retry
+from sync_daemon.ports import Clock, ObjectInfo, ObjectStore
+
+T = TypeVar("T")
+Kind = Literal["missing", "wrong_size", "corrupt", "unreadable"]
+
+_PAGE = 1_000
+_CHUNK = 1024**2
+_SLICE = 1024**3
+"""Bytes of a blob that one request reads: each slice has the retry's attempts for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Who needs an object: a version, and of a blob the manifest and the path in it."""
+
+    model: ModelName
+    version: VersionName
+    manifest: Digest | None = None
+    path: RepoPath | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields that have a value."""
+        return canonical.present(
+            model=self.model, version=self.version, manifest=self.manifest, path=self.path
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One damaged object. `size` is what it should have, `found` what it has, in bytes."""
+
+    kind: Kind
+    key: str
+    message: str
+    uses: tuple[Use, ...]
+    size: int | None = None
+    found: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `verify --json`."""
+        return {
+            "kind": self.kind,
+            "key": self.key,
+            "message": self.message,
+            "size": self.size,
+            "found": self.found,
+            "uses": [use.to_json() for use in self.uses],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was proven. `blobs` and `bytes` count every referenced blob once.
+
+    `unreferenced` (blobs, bytes) is what no manifest names, None when only some models were
+    asked for: it is no damage, a run may be at work.
+    """
+
+    deep: bool
+    versions: int
+    manifests: int
+    blobs: int
+    bytes: int
+    hashed: int
+    damage: tuple[Damage, ...]
+    unreferenced: tuple[int, int] | None
+    seconds: float
+
+    @property
+    def hit(self) -> tuple[str, ...]:
+        """The versions that need a damaged object, as MODEL@VERSION."""
+        uses = (use for damage in self.damage for use in damage.uses)
+        return tuple(sorted({f"{use.model}@{use.version}" for use in uses}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `verify --json`."""
+        extra = self.unreferenced
+        return {
+            "status": "damaged" if self.damage else "ok",
+            "deep": self.deep,
+            "versions": self.versions,
+            "manifests": self.manifests,
+            "blobs": self.blobs,
+            "bytes": self.bytes,
+            "hashed_bytes": self.hashed,
+            "damage": [damage.to_json() for damage in self.damage],
+            "damaged_versions": list(self.hit),
+            "unreferenced": {"blobs": extra[0], "bytes": extra[1]} if extra else None,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Watch(Protocol):
+    """Whoever shows how far the reading of blobs has come; called from several threads."""
+
+    def begin(self, blobs: int, size: int) -> None:
+        """So many blobs with so many bytes will be read."""
+
+    def advance(self, count: int) -> None:
+        """So many more bytes were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Looks at one store, with `workers` requests at a time."""
+
+    store: ObjectStore
+    retry: Retry
+    clock: Clock
+    stop: threading.Event
+    workers: int = 8
+
+    def verify(
+        self,
+        *,
+        models: frozenset[str] = frozenset(),
+        declared: frozenset[str] = frozenset(),
+        deep: Watch | None = None,
+    ) -> Verification:
+        """Prove all models, or these; with `deep`, read every byte and tell it how far.
+
+        Raises ConfigurationError for a model that is neither stored nor declared,
+        Unavailable or StoreRefused when the store cannot be used, and Interrupted.
+        """
+        began = self.clock.monotonic()
+        found = _Findings()
+        self._read_models(found, models)
+        if unknown := sorted(models - declared - {model for model, _ in found.versions}):
+            message = f"no such model in the store or the configuration: {', '.join(unknown)}"
+            raise ConfigurationError(message, hint="`sync-daemon ls` names those that are there")
+        sound, unreferenced = self._compare_sizes(found)
+        if deep is not None:
+            deep.begin(len(sound), sum(sound.values()))
+            hash_one = partial(self._prove, watch=deep, found=found)
+            self._each(sorted(sound.items()), hash_one)
+        return Verification(
+            deep=deep is not None,
+            versions=len(found.versions),
+            manifests=len(found.manifests),
+            blobs=len(found.uses),
+            bytes=sum(max(sizes) for sizes in found.uses.values()),
+            hashed=found.hashed,
+            damage=tuple(sorted(found.damage, key=lambda damage: (damage.key, damage.kind))),
+            unreferenced=None if models else unreferenced,
+            seconds=self.clock.monotonic() - began,
+        )
+
+    # -- pointers and manifests --------------------------------------------------------
+
+    def _read_models(self, found: _Findings, models: frozenset[str]) -> None:
+        self._check_marker(found)
+        for info in self._list(keys.MODELS):
+            if (place := _parse(info.key)) is None or (models and place.model not in models):
+                continue
+            found.versions.add((place.model, place.version))
+            if place.manifest is not None:
+                found.manifests.setdefault(place, False)
+            else:
+                found.pointers.append(place)
+        self._each(found.pointers, partial(self._read_pointer, found=found))
+        self._each(sorted(found.manifests, key=_order), partial(self._read_manifest, found=found))
+
+    def _check_marker(self, found: _Findings) -> None:
+        try:
+            data = self._get(keys.MARKER)
+        except FileNotFoundError:
+            if next(self._list(keys.MODELS), None) is not None:
+                right = canonical.encode({"format": keys.FORMAT}).decode().strip()
+                message = f"every run will refuse this store; it should hold {right}"
+                found.damage.append(Damage("missing", keys.MARKER, message, ()))
+            return
+        if data != canonical.encode({"format": keys.FORMAT}):
+            message = f"{self.store.url}: {keys.MARKER} names a format this program cannot read"
+            raise StoreRefused(message, hint="upgrade sync-daemon, or use another prefix")
+
+    def _read_pointer(self, place: Use, *, found: _Findings) -> None:
+        key = keys.current(place.model, place.version)
+        try:
+            pointer = decode_current(self._get(key))
+        except FileNotFoundError:
+            found.add(Damage("missing", key, "it was listed, and is gone", (place,)))
+        except SyncError as error:
+            found.add(self._unreadable(key, error, (place,)))
+        else:
+            with found.lock:  # it may have been published after the manifests were listed
+                found.manifests[Use(place.model, place.version, pointer.manifest)] = True
+
+    def _read_manifest(self, place: Use, *, found: _Findings) -> None:
+        digest = place.manifest
+        assert digest is not None  # noqa: S101 - for the type checker
+        key = keys.manifest(place.model, place.version, digest)
+        try:
+            data = self._get(key)
+            if Digest.of(data) != digest:
+                message = "its bytes do not hash to its name"
+                found.add(Damage("corrupt", key, message, (place,), found=len(data)))
+                return
+            manifest = decode(data)
+        except FileNotFoundError:
+            if found.manifests[place]:
+                found.add(Damage("missing", key, "current.json names it", (place,)))
+        except SyncError as error:
+            found.add(self._unreadable(key, error, (place,)))
+        else:
+            self._note(manifest, place, key, found)
+
+    def _note(self, manifest: Manifest, place: Use, key: str, found: _Findings) -> None:
+        if (manifest.model, manifest.version) != (place.model, place.version):
+            message = f"it is the manifest of {manifest.model}@{manifest.version}"
+            found.add(Damage("unreadable", key, message, (place,)))
+        with found.lock:
+            for entry in manifest.files:
+                use = Use(place.model, place.version, place.manifest, entry.path)
+                found.uses.setdefault(entry.sha256, {}).setdefault(entry.size, []).append(use)
+
+    # -- blobs -------------------------------------------------------------------------
+
+    def _compare_sizes(self, found: _Findings) -> tuple[dict[Digest, int], tuple[int, int]]:
+        """Return the blobs that have the size they should, and the count and size of others."""
+        sound: dict[Digest, int] = {}
+        absent = set(found.uses)
+        others, other_bytes = 0, 0
+        for info in self._list(keys.BLOBS):
+            digest = keys.parse_digest(info.key)
+            if digest is None or keys.blob(digest) != info.key:
+                continue
+            if digest not in found.uses:
+                others, other_bytes = others + 1, other_bytes + info.size
+                continue
+            absent.discard(digest)
+            wrong = [size for size in found.uses[digest] if size != info.size]
+            for size in wrong:
+                message = f"it has {info.size} bytes instead of {size}"
+                found.add_blob("wrong_size", digest, message, size=size, actual=info.size)
+            if not wrong:
+                sound[digest] = info.size
+        for digest in absent:
+            for size in found.uses[digest]:
+                found.add_blob("missing", digest, "it is not there", size=size)
+        return sound, (others, other_bytes)
+
+    def _prove(self, blob: tuple[Digest, int], *, watch: Watch, found: _Findings) -> None:
+        digest, size = blob
+        reading = _Reading(self.store, keys.blob(digest), self.stop, watch)
+        try:
+            computed = reading.hash(size, self.retry)
+        except FileNotFoundError:
+            found.add_blob("missing", digest, "it was listed, and is gone", size=size)
+            return
+        except SyncError as error:
+            damage = self._unreadable(keys.blob(digest), error, found.users(digest))
+            found.add(damage)
+            return
+        with found.lock:
+            found.hashed += reading.at
+        if reading.at < size:
+            message = f"it ends after {reading.at} of {size} bytes"
+            found.add_blob("corrupt", digest, message, size=size, actual=reading.at)
+        elif computed != digest:
+            message = f"its bytes hash to {computed}"
+            found.add_blob("corrupt", digest, message, size=size, actual=size)
+
+    # -- the store -----------------------------------------------------------------------
+
+    def _get(self, key: str) -> bytes:
+        return self.retry(f"read {key}", lambda: self.store.get(key)).data
+
+    def _unreadable(self, key: str, error: SyncError, uses: tuple[Use, ...]) -> Damage:
+        """Return the damage of an object that cannot be read while the store itself answers."""
+        if isinstance(error, Interrupted):
+            raise error
+        self.retry(f"look for {keys.MARKER}", lambda: self.store.stat(keys.MARKER))
+        return Damage("unreadable", key, str(error), uses)
+
+    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """List a prefix of any length; a page that fails is asked for again."""
+        pages = _Pages(self.store, prefix)
+        while page := self.retry(f"list {prefix}", pages.next):
+            self._check_stop()
+            yield from page
+
+    def _each(self, items: Iterable[T], work: Callable[[T], None]) -> None:
+        """Do `work` on every item, several at a time; the first error ends all."""
+        source, lock, ended = iter(items), threading.Lock(), threading.Event()
+
+        def labour() -> None:
+            try:
+                while not ended.is_set():
+                    self._check_stop()
+                    with lock:
+                        item = next(source, None)
+                    if item is None:
+                        return
+                    work(item)
+            except BaseException:
+                ended.set()
+                raise
+
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="verify") as pool:
+            for done in [pool.submit(labour) for _ in range(self.workers)]:
+                done.result()
+
+    def _check_stop(self) -> None:
+        _check(self.stop)
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What was seen so far. A manifest is True when a current.json names it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    versions: set[tuple[ModelName, VersionName]] = field(default_factory=set)
+    pointers: list[Use] = field(default_factory=list)
+    manifests: dict[Use, bool] = field(default_factory=dict)
+    uses: dict[Digest, dict[int, list[Use]]] = field(default_factory=dict)
+    damage: list[Damage] = field(default_factory=list)
+    hashed: int = 0
+
+    def add(self, damage: Damage) -> None:
+        """Note a damaged object."""
+        with self.lock:
+            self.damage.append(damage)
+
+    def add_blob(
+        self, kind: Kind, digest: Digest, message: str, *, size: int, actual: int | None = None
+    ) -> None:
+        """Note a damaged blob, for those who say that it has `size` bytes."""
+        uses = tuple(sorted(self.uses[digest][size], key=_order))
+        self.add(Damage(kind, keys.blob(digest), message, uses, size, actual))
+
+    def users(self, digest: Digest) -> tuple[Use, ...]:
+        """Return all who need a blob."""
+        uses = (use for of_size in self.uses[digest].values() for use in of_size)
+        return tuple(sorted(uses, key=_order))
+
+
+class _Pages:
+    """One listing in pages; after a failure it goes on behind the last whole page."""
+
+    def __init__(self, store: ObjectStore, prefix: str) -> None:
+        self._store, self._prefix, self._last = store, prefix, ""
+        self._source = store.list(prefix)
+
+    def next(self) -> list[ObjectInfo]:
+        """Return the next objects; none at the end."""
+        try:
+            page = list(islice(self._source, _PAGE))
+        except Unavailable:
+            self._source = self._store.list(self._prefix, self._last)
+            raise
+        self._last = page[-1].key if page else self._last
+        return page
+
+
+class _Reading:
+    """Hashes one blob; after a broken stream it goes on where that ended."""
+
+    def __init__(self, store: ObjectStore, key: str, stop: threading.Event, watch: Watch) -> None:
+        self._store, self._key, self._stop, self._watch = store, key, stop, watch
+        self._hasher = hashlib.sha256()
+        self._buffer = memoryview(bytearray(_CHUNK))
+        self.at = 0
+
+    def hash(self, size: int, retry: Retry) -> Digest:
+        """Return the digest of what is there of `size` bytes. Raises FileNotFoundError."""
+        while self.at < size:
+            before, end = self.at, min(size, self.at + _SLICE)
+            retry(f"read {self._key}", partial(self._read, end))
+            if self.at == before:
+                break
+        return Digest(self._hasher.hexdigest())
+
+    def _read(self, end: int) -> None:
+        with self._store.open(self._key, self.at, end) as reader:
+            while self.at < end and (count := reader.readinto(self._buffer)):
+                _check(self._stop)
+                self._hasher.update(self._buffer[:count])
+                self.at += count
+                self._watch.advance(count)
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        message = "stopped before everything was verified"
+        raise Interrupted(message)
+
+
+def _parse(key: str) -> Use | None:
+    """Return which pointer or manifest lies at a key below `models/`, None for neither."""
+    try:
+        if (pointer := keys.parse_current(key)) is not None:
+            return Use(*pointer)
+        digest = keys.parse_digest(key)
+        folder, _, _ = key.removeprefix(keys.MODELS).rpartition("/manifests/")
+        model, _, version = folder.rpartition("/")
+        if digest is None:
+            return None
+        use = Use(ModelName(model), VersionName(version), digest)
+    except InvalidName:
+        return None
+    return use if keys.manifest(use.model, use.version, digest) == key else None
+
+
+def _order(use: Use) -> tuple[str, str, str, str]:
+    return use.model, use.version, use.manifest or "", use.path or ""

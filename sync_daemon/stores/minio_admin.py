@@ -1,0 +1,137 @@
+"""What S3 does not tell and MinIO does: free space, and how long an unfinished upload lives.
+
+Asked by `doctor` alone. A server that is no MinIO, or a key without administration rights,
+answers with a refusal; that is no failure, only less to know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import certifi
+from botocore.exceptions import BotoCoreError
+from urllib3 import PoolManager, Timeout
+from urllib3.exceptions import HTTPError
+
+_PATIENCE = 5.0
+"""Seconds: what is only good to know is not worth a longer wait."""
+
+_EXPIRY = re.compile(r"\bstale_uploads_expiry=(\S+)")
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Credentials, and where they were found. Only `source` may be shown."""
+
+    access: str = field(repr=False)
+    secret: str = field(repr=False)
+    token: str | None = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a MinIO server says of itself; None: it does not."""
+
+    free_bytes: int | None = None
+    uploads_expire: timedelta | None = None
+
+
+def find_keys(access_key: str | None, secret_key: str | None) -> Keys | None:
+    """Return these keys, else the ones that boto3 finds in its usual places."""
+    if access_key and secret_key:
+        return Keys(access_key, secret_key, None, "the configuration")
+    try:
+        found = boto3.session.Session().get_credentials()
+        frozen = found.get_frozen_credentials() if found else None
+    except BotoCoreError:
+        return None
+    if found is None or frozen is None or not frozen.access_key or not frozen.secret_key:
+        return None
+    return Keys(frozen.access_key, frozen.secret_key, frozen.token, f"boto3 ({found.method})")
+
+
+def ask_server(
+    endpoint: str, keys: Keys, *, region: str | None = None, ca_file: str | None = None
+) -> ServerFacts:
+    """Ask the server at `endpoint`. Never raises: whatever it refuses is None."""
+    from minio import MinioAdmin  # noqa: PLC0415 - slow to import, and one command needs it
+    from minio.credentials import StaticProvider  # noqa: PLC0415
+
+    parts = urlsplit(endpoint)
+    pool = PoolManager(
+        timeout=Timeout(connect=_PATIENCE, read=_PATIENCE),
+        retries=False,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=ca_file or certifi.where(),
+    )
+    with pool:
+        try:
+            admin = MinioAdmin(
+                endpoint=parts.netloc,
+                credentials=StaticProvider(keys.access, keys.secret, keys.token),
+                region=region or "",
+                secure=parts.scheme == "https",
+                http_client=pool,
+            )
+        except ValueError:  # a path below the host, which no MinIO has
+            return ServerFacts()
+        return ServerFacts(_free_bytes(admin), _uploads_expire(admin))
+
+
+def _free_bytes(admin: Any) -> int | None:
+    text = _ask(admin.info)
+    try:
+        return usable_bytes(json.loads(text)) if text else None
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def _uploads_expire(admin: Any) -> timedelta | None:
+    found = _EXPIRY.search(_ask(lambda: admin.config_get(key="api")) or "")
+    return parse_length(found[1]) if found else None
+
+
+def _ask(question: Any) -> str | None:
+    from minio.error import MinioException  # noqa: PLC0415
+
+    try:
+        return str(question())
+    except (MinioException, HTTPError, ValueError, OSError):
+        return None
+
+
+def usable_bytes(info: Mapping[str, Any]) -> int | None:
+    """Return the free bytes in MinIO's answer to `info`, less the share of its parity.
+
+    Drives that are away count nothing; without any drive the answer is None.
+    """
+    free = [drive["availspace"] for drive in _drives(info) if "availspace" in drive]
+    if not free:
+        return None
+    backend = info.get("backend", {})
+    parity = int(backend.get("standardSCParity", 0))
+    in_set = int((backend.get("totalDrivesPerSet") or [0])[0])
+    share = (in_set - parity) / in_set if 0 <= parity < in_set else 1.0
+    return int(sum(free) * share)
+
+
+def _drives(info: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return (drive for server in info.get("servers", ()) for drive in server.get("drives", ()))
+
+
+def parse_length(text: str) -> timedelta | None:
+    """Read a length of time as Go writes it: `24h`, `1h30m`."""
+    found = _LENGTH.findall(text)
+    if "".join(number + unit for number, unit in found) != text or not found:
+        return None
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in found))

@@ -1,0 +1,240 @@
+"""A store in a bucket: MinIO, AWS S3, Ceph, SeaweedFS and whoever else speaks S3.
+
+Servers differ in what they check, so what a store can do is probed at the first write
+and never assumed; reading never writes. Objects and parts travel by presigned requests
+straight from and into the caller's buffers, everything else by boto3.
+
+Where conditional writes do not hold (Ceph 16), they are emulated by looking first: then
+only one process may write to the bucket, and `capabilities().conditional_put` says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from sync_daemon.domain.errors import PreconditionFailed, StoreUnavailable
+from sync_daemon.ports import Buffer, Capabilities, ChecksumKind, Content, ObjectInfo, Part
+from sync_daemon.stores import s3_checksums, s3_copy, s3_probe
+from sync_daemon.stores.s3_copy import CopyLimits
+from sync_daemon.stores.s3_errors import Refusal, is_lost, translate
+from sync_daemon.stores.s3_link import Access, Addressing, Link
+from sync_daemon.stores.s3_list import list_objects
+from sync_daemon.stores.s3_reader import ObjectReader, open_range
+from sync_daemon.stores.s3_uploads import Uploads
+from sync_daemon.wire import Response
+
+_KEY_BYTES = 1024
+
+
+class S3Store:
+    """An `ObjectStore` in one bucket, below `prefix`. Timeouts in seconds.
+
+    Without keys boto3's usual ways to find them apply. `checksum` and
+    `conditional_writes` name what to use instead of probing.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        endpoint: str | None = None,
+        region: str | None = None,
+        addressing: Addressing = "auto",
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        checksum: ChecksumKind | Literal["auto"] = "auto",
+        conditional_writes: Literal["auto", "on", "off"] = "auto",
+        ca_file: str | None = None,
+        connections: int = 16,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 30.0,
+        copy_limits: CopyLimits | None = None,
+    ) -> None:
+        access = Access(
+            bucket=bucket,
+            prefix=prefix,
+            endpoint=endpoint,
+            region=region,
+            addressing=addressing,
+            ca_file=ca_file,
+            connections=connections,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+        )
+        self._link = Link(access, access_key, secret_key)
+        self._uploads = Uploads(self._link)
+        self._copy_limits = copy_limits or CopyLimits()
+        self._probing = threading.Lock()
+        self._checksum: ChecksumKind | None = None if checksum == "auto" else checksum
+        self._conditional = {"auto": None, "on": True, "off": False}[conditional_writes]
+
+    @property
+    def url(self) -> str:
+        """Where it is: `s3://bucket/prefix`."""
+        return self._link.url
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._link.close()
+
+    def capabilities(self) -> Capabilities:
+        """Return what this store can do; the first call writes a probe under `staging/`."""
+        return Capabilities(
+            conditional_put=self._has_conditional_writes(),
+            checksum=self._checksum_kind(),
+            key_bytes=_KEY_BYTES - len(self._link.prefix.encode()),
+        )
+
+    def put(
+        self, key: str, data: Buffer, *, if_absent: bool = False, if_match: str | None = None
+    ) -> str:
+        """Store `data` and return its etag."""
+        if not if_absent and if_match is None:
+            return self._put(key, data)
+        if not self._has_conditional_writes():
+            self._look_first(key, if_match)
+            return self._put(key, data)
+        condition = {"IfNoneMatch": "*"} if if_match is None else {"IfMatch": if_match}
+        # Not by the wire, which repeats a request when an idle connection turns out closed:
+        # the repetition of a conditional write would lose against itself.
+        checksum = self._name_checksum(data)
+        body = data if isinstance(data, bytes | bytearray) else bytes(data)
+        answer = self._link.ask("put_object", key, Body=body, **condition, **checksum.params)
+        if isinstance(answer, Refusal):
+            raise _lost(key) if is_lost(answer) else translate(answer, key)
+        etag: str = answer["ETag"]
+        return etag.strip('"')
+
+    def _put(self, key: str, data: Buffer) -> str:
+        checksum = self._name_checksum(data)
+        with self._link.deliver("put_object", key, checksum=checksum, body=data) as response:
+            response.read()
+            return _etag(response)
+
+    def _name_checksum(self, data: Buffer) -> s3_checksums.Checksum:
+        kind = self._checksum_kind()
+        return s3_checksums.name_algorithm(kind, s3_checksums.compute(kind, data))
+
+    def _look_first(self, key: str, if_match: str | None) -> None:
+        held = self.stat(key)
+        if (held.etag if held else None) != if_match:
+            raise _lost(key)
+
+    def get(self, key: str) -> Content:
+        """Return a small object."""
+        with self._link.deliver("get_object", key) as response:
+            data = _read_all(response)
+            return Content(data, _etag(response), _modified(response, key))
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> ObjectReader:
+        """Open a range; what lies past the end is not there."""
+        return open_range(self._link, key, start, stop)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, or None."""
+        try:
+            with self._link.deliver("head_object", key) as response:
+                size = _size(response, key)
+                return ObjectInfo(key, size, _etag(response), _modified(response, key))
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Yield matching objects in order, 1,000 by a request."""
+        return list_objects(self._link, prefix, start_after)
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+        try:
+            self._link.call("delete_object", key)
+        except FileNotFoundError:
+            return
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy inside the store: one request up to 5 GiB, in parts above."""
+        held = self.stat(source)
+        if held is None:
+            raise FileNotFoundError(source)
+        if source == target:
+            return  # S3 refuses what would change nothing
+        s3_copy.copy(self._link, source, target, held.size, self._copy_limits)
+
+    def create_upload(self, key: str) -> str:
+        """Begin a multipart upload and return its id."""
+        return self._uploads.create(key, self._checksum_kind())
+
+    def put_part(self, key: str, upload: str, number: int, offset: int, data: Buffer) -> Part:
+        """Store one part, straight from `data`; S3 goes by its number alone."""
+        del offset
+        return self._uploads.put(key, upload, number, data, self._checksum_kind())
+
+    def parts(self, key: str, upload: str) -> Sequence[Part]:
+        """Return the stored parts, by number."""
+        return self._uploads.parts(key, upload)
+
+    def complete_upload(self, key: str, upload: str, parts: Sequence[Part]) -> None:
+        """Make the object of exactly these parts; that it is there already is no error."""
+        self._uploads.complete(key, upload, parts)
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        """Forget an upload, if it is there."""
+        self._uploads.abort(key, upload)
+
+    def now(self) -> datetime:
+        """Return the server's clock, to the second."""
+        return self._link.now()
+
+    def free_bytes(self) -> int | None:
+        """Return None: S3 does not say."""
+        return None
+
+    def _checksum_kind(self) -> ChecksumKind:
+        with self._probing:
+            if self._checksum is None:
+                self._checksum = s3_probe.find_checksum(self._link)
+            return self._checksum
+
+    def _has_conditional_writes(self) -> bool:
+        with self._probing:
+            if self._conditional is None:
+                self._conditional = s3_probe.find_conditional_writes(self._link)
+            return self._conditional
+
+
+def _lost(key: str) -> PreconditionFailed:
+    return PreconditionFailed(f"{key}: another writer was first")
+
+
+def _etag(response: Response) -> str:
+    return (response.headers.get("ETag") or "").strip('"')
+
+
+def _modified(response: Response, key: str) -> datetime:
+    try:
+        return parsedate_to_datetime(response.headers.get("Last-Modified") or "").astimezone(UTC)
+    except ValueError:
+        message = f"{key}: the store's answer has no usable Last-Modified"
+        raise StoreUnavailable(message) from None
+
+
+def _size(response: Response, key: str) -> int:
+    size = response.headers.get("Content-Length") or ""
+    if not size.isdigit():
+        message = f"{key}: the store's answer has no Content-Length"
+        raise StoreUnavailable(message)
+    return int(size)
+
+
+def _read_all(response: Response) -> bytes:
+    """Return the body; one without an announced length is read as it comes."""
+    if response.length is not None:
+        return response.read(response.length)
+    chunks: list[bytes] = []
+    while chunk := response.read(1 << 20):
+        chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,162 @@
+"""What an S3 server's refusals mean to us: one table for boto3 and for our own requests.
+
+Messages name the code and what it means; never a URL, because a presigned one holds a
+signature, and never what the server wrote besides its code.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from sync_daemon.domain.errors import (
+    PreconditionFailed,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+    SyncError,
+    UploadGone,
+)
+
+_CODE = re.compile(rb"<Code>([A-Za-z0-9_.-]{1,80})</Code>")
+_REGION = re.compile(rb"<Region>([A-Za-z0-9-]{1,40})</Region>")
+
+_KEYS = "check the access key, the secret key and the policy that is attached to them"
+_CLOCK = "set the clocks of this host and of the store by NTP: they differ too much"
+_DENIED = (
+    "the key needs s3:GetObject, PutObject, DeleteObject, ListBucket, AbortMultipartUpload and "
+    "ListMultipartUploadParts on this bucket"
+)
+_BUCKET = "create it: `aws s3 mb s3://NAME --endpoint-url URL`, or in the MinIO console"
+_REGION_HINT = "set the store's region to the one of the bucket"
+_CERTIFICATE = "name the certificates of a private authority by ca_file or AWS_CA_BUNDLE"
+_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
+_REACH = "check the endpoint's address, the network, and whether the server is running"
+
+_REFUSALS = {
+    "NoSuchBucket": ("there is no such bucket", _BUCKET),
+    "InvalidBucketName": ("a bucket cannot have this name", "correct store.url"),
+    "AccessDenied": ("access denied", _DENIED),
+    "AllAccessDisabled": ("access denied", _DENIED),
+    "InvalidAccessKeyId": ("the store does not know the access key", _KEYS),
+    "SignatureDoesNotMatch": ("the secret key is wrong", _KEYS),
+    "InvalidToken": ("the session token is not valid", _KEYS),
+    "ExpiredToken": ("the session token has expired", _KEYS),
+    "RequestTimeTooSkewed": ("the clocks differ", _CLOCK),
+    "RequestExpired": ("the clocks differ", _CLOCK),
+    "PermanentRedirect": ("the bucket is in another region", _REGION_HINT),
+    "AuthorizationHeaderMalformed": ("the region is wrong", _REGION_HINT),
+    "AuthorizationQueryParametersError": ("the region is wrong", _REGION_HINT),
+    "IllegalLocationConstraintException": ("the region is wrong", _REGION_HINT),
+    "KeyTooLongError": ("the key is longer than the store allows", "shorten the store's prefix"),
+    "XMinioInvalidObjectName": ("the store cannot hold this key", "exclude the file in the YAML"),
+    "XMinioParentIsObject": ("a key cannot lie below another object", "exclude one of them"),
+    "ObjectParentIsFile": ("a key cannot lie below another object", "exclude one of them"),
+    "EntityTooLarge": ("the object is larger than the store allows", "raise the store's limit"),
+    "EntityTooSmall": ("a part is smaller than the store allows", "raise transfer.part_size"),
+    "InvalidPart": ("a part is missing, or another one than was said", None),
+    "InvalidPartOrder": ("the parts are not in ascending order", None),
+}
+_BY_STATUS = {401: "AccessDenied", 403: "AccessDenied", 301: "PermanentRedirect"}
+_FULL = frozenset(
+    {"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage"}
+)
+_DAMAGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
+_BUSY = frozenset(
+    {"SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "OperationAborted"}
+    | {"InternalError", "ServiceUnavailable", "TooManyRequests", "Throttling", "IncompleteBody"}
+)
+_LOST_STATUS = frozenset({409, 412})
+_BUSY_STATUS = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is no success. `code` is S3's name for the reason, or empty."""
+
+    status: int
+    code: str = ""
+    retry_after: float | None = None
+    region: str | None = None
+
+
+def parse_refusal(status: int, body: bytes, retry_after: str | None, region: str | None) -> Refusal:
+    """Read S3's XML error document; a HEAD and some proxies give none."""
+    code = _CODE.search(body)
+    found = _REGION.search(body)
+    place = found[1].decode() if found else region
+    return Refusal(status, code[1].decode() if code else "", _seconds(retry_after), place)
+
+
+def refusal_of(error: boto.ClientError) -> Refusal:
+    """Return the refusal inside boto3's error."""
+    answer: Any = error.response
+    meta = answer.get("ResponseMetadata", {})
+    headers = meta.get("HTTPHeaders", {})
+    code = str(answer.get("Error", {}).get("Code", ""))
+    return Refusal(
+        status=int(meta.get("HTTPStatusCode", 0)),
+        code="" if code.isdigit() else code,
+        retry_after=_seconds(headers.get("retry-after")),
+        region=headers.get("x-amz-bucket-region"),
+    )
+
+
+def translate(  # noqa: PLR0911 - a table with a word to each line
+    refusal: Refusal, subject: str
+) -> SyncError | FileNotFoundError:
+    """Return our error for an answer about `subject` (a key, or the store's URL)."""
+    code, status = refusal.code or _BY_STATUS.get(refusal.status, ""), refusal.status
+    said = f"{subject}: HTTP {status}{f' {code}' if code else ''}"
+    if code in _FULL or status == 507:  # noqa: PLR2004 - Insufficient Storage
+        return StoreFull(f"{said}: the store is full", hint="add space or quota, or prune")
+    if code == "NoSuchUpload":
+        return UploadGone(f"{said}: the store does not know this upload (any more)")
+    if code == "PreconditionFailed" or status == 412:  # noqa: PLR2004
+        return PreconditionFailed(f"{said}: another writer was first")
+    if code in _DAMAGED:
+        message = f"{said}: the bytes were damaged on their way to the store"
+        return StoreUnavailable(message, hint="if it happens again, check network and memory")
+    if code in _REFUSALS:
+        what, hint = _REFUSALS[code]
+        if refusal.region and hint is _REGION_HINT:
+            hint = f"{hint}: {refusal.region}"
+        return StoreRefused(f"{said}: {what}", hint=hint)
+    if _is_fault(status) or status in _BUSY_STATUS or code in _BUSY:
+        message = f"{said}: the store is busy or has a fault"
+        return StoreUnavailable(message, retry_after=refusal.retry_after)
+    if status == 404:  # noqa: PLR2004
+        return FileNotFoundError(subject)
+    return StoreRefused(f"{said}: the store refuses")
+
+
+def _is_fault(status: int) -> bool:
+    return status >= 500 and status != 501  # noqa: PLR2004 - Not Implemented is an answer
+
+
+def is_lost(refusal: Refusal) -> bool:
+    """Tell whether a conditional write lost: 412, 409, or nothing there to match (404)."""
+    missing = refusal.status == 404 and refusal.code != "NoSuchBucket"  # noqa: PLR2004
+    return refusal.status in _LOST_STATUS or missing
+
+
+def translate_boto(error: boto.BotoCoreError, subject: str) -> SyncError:
+    """Return our error for what went wrong before an answer came."""
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
+        return StoreRefused(f"{subject}: no credentials were found", hint=_CREDENTIALS)
+    if isinstance(error, boto.SSLError):
+        return StoreUnavailable(f"{subject}: TLS failed", hint=_CERTIFICATE)
+    if isinstance(error, boto.HTTPClientError | ResponseParserError | boto.ConnectionError):
+        what = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error"))
+        return StoreUnavailable(f"{subject}: no answer ({what.lower()})", hint=_REACH)
+    if isinstance(error, boto.ParamValidationError):
+        return StoreRefused(f"{subject}: not a valid request: {error}", hint="check store.url")
+    return StoreRefused(f"{subject}: {type(error).__name__}: {error}", hint=_CREDENTIALS)
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text and text.isascii() and text.isdigit() else None

@@ -1,0 +1,196 @@
+"""Multipart uploads, with the checksum of every part where the store verifies it.
+
+Servers differ in what they remember: one wants the part checksums repeated at the end
+(versitygw), one forgets an upload it has just completed (MinIO answers NoSuchUpload to
+a repeated Complete). What this process does not know of an upload it asks ListParts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sync_daemon.domain.errors import StoreUnavailable, UploadGone
+from sync_daemon.ports import Buffer, ChecksumKind, Part
+from sync_daemon.stores import s3_checksums
+from sync_daemon.stores.s3_checksums import ALGORITHMS
+from sync_daemon.stores.s3_link import Link
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-\d+")
+
+
+@dataclass(slots=True)
+class _Known:
+    """The checksum that an upload was created with, and each part's ETag and checksum."""
+
+    declared: ChecksumKind | None
+    checksums: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+
+class Uploads:
+    """The unfinished uploads of one bucket."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._lock = threading.Lock()
+        self._known: dict[str, _Known] = {}
+
+    def create(self, key: str, kind: ChecksumKind) -> str:
+        """Begin an upload whose parts are checked by `kind`; return its id."""
+        declared = {"ChecksumAlgorithm": ALGORITHMS[kind]} if kind in ALGORITHMS else {}
+        answer = self._link.call("create_multipart_upload", key, **declared)
+        upload: str = answer["UploadId"]
+        with self._lock:
+            self._known[upload] = _Known(kind if declared else None)
+        return upload
+
+    def put(self, key: str, upload: str, number: int, data: Buffer, kind: ChecksumKind) -> Part:
+        """Send one part from the caller's buffer, checked as declared, else by `kind`.
+
+        A CRC that was not declared, or that the server does not remember, gives way to the
+        dearer MD5: some servers refuse it, then or at the end.
+        """
+        known = self._find(key, upload)
+        checksum = s3_checksums.compute(
+            known.declared or ("md5" if kind in ALGORITHMS else kind), data
+        )
+        params = {"UploadId": upload, "PartNumber": number}
+        with self._link.deliver(
+            "upload_part", key, params=params, checksum=checksum, body=data
+        ) as response:
+            response.read()
+            etag = (response.headers.get("ETag") or "").strip('"')
+        if not etag:
+            message = f"{key}: the store gave part {number} no ETag"
+            raise StoreUnavailable(message)
+        with self._lock:
+            known.checksums[number] = (etag, checksum.value)
+        return Part(number, memoryview(data).nbytes, etag)
+
+    def parts(self, key: str, upload: str) -> Sequence[Part]:
+        """Return the stored parts, by number."""
+        return self._list(key, upload)[1]
+
+    def complete(self, key: str, upload: str, parts: Sequence[Part]) -> None:
+        """Make the object of exactly these parts; that it is there already is no error."""
+        try:
+            known = self._find(key, upload, parts)
+            self._link.call_patiently(
+                "complete_multipart_upload",
+                key,
+                UploadId=upload,
+                MultipartUpload={"Parts": [_describe(part, known) for part in parts]},
+            )
+        except UploadGone:
+            if not self._is_there(key, parts):
+                raise
+        self._forget(upload)
+
+    def abort(self, key: str, upload: str) -> None:
+        """Forget an upload, if it is there."""
+        self._forget(upload)
+        try:
+            self._link.call("abort_multipart_upload", key, UploadId=upload)
+        except (UploadGone, FileNotFoundError):
+            return
+
+    def _find(self, key: str, upload: str, parts: Sequence[Part] = ()) -> _Known:
+        """Return what is known of an upload and these parts; what is not, is listed."""
+        with self._lock:
+            known = self._known.get(upload)
+            if known and (not known.declared or all(_is_known(part, known) for part in parts)):
+                return known
+        return self._list(key, upload)[0]
+
+    def _list(self, key: str, upload: str) -> tuple[_Known, tuple[Part, ...]]:
+        pages = tuple(self._pages(key, upload))
+        by_number: dict[int, list[Mapping[str, Any]]] = {}
+        for entry in (entry for page in pages for entry in page.get("Parts", ())):
+            by_number.setdefault(entry["PartNumber"], []).append(entry)
+        with self._lock:
+            known = self._known.setdefault(upload, _Known(_read_declared(pages[0])))
+            parts: list[Part] = []
+            for number, entries in sorted(by_number.items()):
+                if entry := _newest(entries, known.checksums.get(number, ("", ""))[0]):
+                    part = Part(number, entry["Size"], _etag(entry))
+                    known.checksums[number] = (part.etag, _read_checksum(entry, known))
+                    parts.append(part)
+        return known, tuple(parts)
+
+    def _pages(self, key: str, upload: str) -> Iterator[Mapping[str, Any]]:
+        marker = 0
+        while True:
+            page = self._link.call(
+                "list_parts", key, UploadId=upload, PartNumberMarker=marker, MaxParts=1_000
+            )
+            yield page
+            if not page.get("IsTruncated") or not page.get("Parts"):
+                return
+            marker = page["Parts"][-1]["PartNumber"]
+
+    def _forget(self, upload: str) -> None:
+        with self._lock:
+            self._known.pop(upload, None)
+
+    def _is_there(self, key: str, parts: Sequence[Part]) -> bool:
+        """Tell whether the object of these parts exists: a Complete that was repeated."""
+        try:
+            with self._link.deliver("head_object", key) as response:
+                size, etag = response.length, (response.headers.get("ETag") or "").strip('"')
+        except FileNotFoundError:
+            return False
+        if size != sum(part.size for part in parts):
+            return False
+        expected = _multipart_etag(parts)
+        return expected is None or not _MULTIPART_ETAG.fullmatch(etag) or etag == expected
+
+
+def _describe(part: Part, known: _Known) -> dict[str, Any]:
+    described: dict[str, Any] = {"PartNumber": part.number, "ETag": part.etag}
+    value = known.checksums[part.number][1] if _is_known(part, known) else ""
+    if known.declared and value:
+        described[f"Checksum{ALGORITHMS[known.declared]}"] = value
+    return described
+
+
+def _is_known(part: Part, known: _Known) -> bool:
+    return known.checksums.get(part.number, ("", ""))[0] == part.etag
+
+
+def _read_declared(page: Mapping[str, Any]) -> ChecksumKind | None:
+    declared = page.get("ChecksumAlgorithm")
+    return next((kind for kind, name in ALGORITHMS.items() if name == declared), None)
+
+
+def _newest(entries: Sequence[Mapping[str, Any]], sent: str) -> Mapping[str, Any] | None:
+    """Return the entry that counts where a part was sent again: SeaweedFS lists them all.
+
+    None where that cannot be told: then the part counts as missing, and is sent once more.
+    """
+    if mine := [entry for entry in entries if _etag(entry) == sent]:
+        return mine[0]
+    last = max(entry["LastModified"] for entry in entries)
+    newest = [entry for entry in entries if entry["LastModified"] == last]
+    return newest[0] if len({_etag(entry) for entry in newest}) == 1 else None
+
+
+def _etag(entry: Mapping[str, Any]) -> str:
+    etag: str = entry["ETag"]
+    return etag.strip('"')
+
+
+def _read_checksum(entry: Mapping[str, Any], known: _Known) -> str:
+    return entry.get(f"Checksum{ALGORITHMS[known.declared]}", "") if known.declared else ""
+
+
+def _multipart_etag(parts: Sequence[Part]) -> str | None:
+    """Return the ETag that S3 makes of the parts' MD5s, or None where they are no MD5s."""
+    if not all(_MD5.fullmatch(part.etag) for part in parts):
+        return None
+    joined = b"".join(bytes.fromhex(part.etag) for part in parts)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
