@@ -41,18 +41,12 @@ def make_shards(folder: Path, count: int) -> dict[str, str]:
     return digests
 
 
-def write_config(
-    path: Path,
-    url: str,
-    endpoint: str,
-    bucket: str,
-    digests: dict[str, str],
-    args: argparse.Namespace,
-) -> None:
-    """Write the mirror.yaml of our round."""
+def make_config(
+    url: str, endpoint: str, bucket: str, digests: dict[str, str], args: argparse.Namespace
+) -> str:
+    """Return the mirror.yaml of our round."""
     files = "\n".join(f"      - {{path: {name}, sha256: {d}}}" for name, d in digests.items())
-    path.write_text(
-        f"""
+    return f"""
 version: 1
 store: {{url: "s3://{bucket}/hub", endpoint: "{endpoint}"}}
 origins: {{web: {{type: http, url: "{url}"}}}}
@@ -63,7 +57,6 @@ models:
 {files}
 transfer: {{connections: {args.connections}, part_size: {args.part_size}, memory: {args.memory}}}
 """
-    )
 
 
 def contestants(
@@ -82,7 +75,7 @@ def contestants(
 
     def ours(bucket: str) -> Cost:
         path = folder / "mirror.yaml"
-        write_config(path, url, endpoint, bucket, digests, args)
+        path.write_text(make_config(url, endpoint, bucket, digests, args))
         command = [str(binary / "sync-daemon"), "--config", str(path), "run-once"]
         return measure(command, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET)
 
