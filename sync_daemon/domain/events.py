@@ -147,6 +147,17 @@ class VersionPassed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class InternalError(Event):
+    """A fault of the program itself; `version.failed` follows. `trace` has several lines."""
+
+    name: ClassVar[str] = "internal.error"
+    level: ClassVar[Level] = "error"
+    model: str
+    version: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
 class BlobStored(Event):
     """A blob was moved and proven. `seconds` runs from its first byte."""
 
@@ -168,6 +179,40 @@ class BlobFailed(Event):
     model: str
     path: str
     kind: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRestarted(Event):
+    """A file begins again from its first byte: wrong bytes, or an upload that the store lost."""
+
+    name: ClassVar[str] = "blob.restarted"
+    level: ClassVar[Level] = "warning"
+    model: str
+    path: str
+    kind: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobResumed(Event):
+    """A file goes on where an earlier run left it: `bytes` of it are stored and hashed."""
+
+    name: ClassVar[str] = "blob.resumed"
+    model: str
+    path: str
+    bytes: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLost(Event):
+    """How far a file is could not be written: after a kill it would begin again."""
+
+    name: ClassVar[str] = "journal.lost"
+    level: ClassVar[Level] = "warning"
+    model: str
+    path: str
     error: str
 
 
@@ -238,4 +283,5 @@ class DamageFound(Event):
 
 def catalogue() -> tuple[type[Event], ...]:
     """Return every event class, in the order of this module."""
-    return tuple(Event.__subclasses__())
+    found = (value for value in globals().values() if isinstance(value, type))
+    return tuple(kind for kind in found if issubclass(kind, Event) and kind is not Event)

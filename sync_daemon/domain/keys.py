@@ -16,8 +16,11 @@ MARKER = "mirror.json"
 BLOBS = "blobs/sha256/"
 MODELS = "models/"
 CONDEMNED = "condemned/"
+STAGING = "staging/"
+UPLOADS = "uploads/"
 RUNS = "runs/"
 
+_JOURNAL = re.compile(r"uploads/([0-9a-f]{64})/[^/]+\.json")
 _CURRENT = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/current\.json")
 
 
@@ -49,7 +52,18 @@ def parse_current(key: str) -> tuple[ModelName, VersionName] | None:
 
 def staging(ident: str) -> str:
     """Bytes whose digest is not known yet."""
-    return f"staging/{ident}"
+    return f"{STAGING}{ident}"
+
+
+def journal(identity: Digest, owner: str) -> str:
+    """How far `owner` is with an unfinished blob."""
+    return f"{UPLOADS}{identity}/{owner}.json"
+
+
+def parse_journal(key: str) -> Digest | None:
+    """Return the identity of the blob that the journal at `key` is about, or None."""
+    match = _JOURNAL.fullmatch(key)
+    return Digest(match[1]) if match else None
 
 
 def lock(scope: str) -> str:

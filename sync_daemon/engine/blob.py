@@ -1,22 +1,21 @@
-"""One blob on its way from an origin to the store: its parts, its hash, its upload.
+"""One blob on its way from an origin to the store: its parts, its upload, how far it is.
 
-Parts arrive in any order and are hashed in theirs. Whoever delivers the part at the hash
-head hashes it, and what waits behind it; nobody waits for somebody else. A part's buffer
-is free again when the part is both hashed and stored.
+A part's buffer is free again when the part is both hashed and stored.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from sync_daemon.domain.digests import CommitId, Digest, GitOid
-from sync_daemon.domain.errors import DigestMismatch
+from sync_daemon.domain.digests import CommitId, Digest
 from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.names import ModelName
+from sync_daemon.engine.journal import Adopted, Checkpoint, digest_of
+from sync_daemon.engine.ordered import OrderedHash
+from sync_daemon.engine.sha256 import resume_sha256
 from sync_daemon.meter import Meter
 from sync_daemon.ports import Origin, Part
 
@@ -43,37 +42,19 @@ class Fetch:
             return (*place, self.file.git_oid)
         return (*place, self.commit, self.file.path)
 
+    @property
+    def journal(self) -> Digest:
+        """The name under which an unfinished blob is remembered, across runs and hosts.
+
+        With a promised digest a new commit with the same content keeps the work.
+        """
+        if self.file.sha256 is not None:
+            return self.file.sha256
+        place = (self.origin.name, self.repository.name, self.repository.kind)
+        return Digest.of(repr((*place, self.commit, self.file)).encode())
+
     def __str__(self) -> str:
         return f"{self.repository.name}/{self.file.path}"
-
-
-class Streamed:
-    """Hashes a part while it is being filled, as soon as it is at the hash head.
-
-    Bytes that have just arrived are still in the processor's cache; hashing them a part
-    later costs a second trip to memory.
-    """
-
-    def __init__(self, ordered: OrderedHash, number: int, view: memoryview) -> None:
-        self._ordered = ordered
-        self._number = number
-        self._view = view
-        self._hashed: int | None = None
-
-    def advance(self, filled: int) -> None:
-        """Note that the first `filled` bytes of the part are there."""
-        if self._hashed is None and self._ordered.claim(self._number):
-            self._hashed = 0
-        if self._hashed is not None:
-            self._ordered.update(self._view[self._hashed : filled])
-            self._hashed = filled
-
-    def finish(self) -> None:
-        """Note that the part is whole."""
-        if self._hashed is None:
-            self._ordered.add(self._number, self._view)
-        else:
-            self._ordered.finish(self._number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,93 +66,6 @@ class Receipt:
     uploaded: bool
 
 
-class OrderedHash:
-    """SHA-256 (and the git oid, where one is promised) over parts that come in any order."""
-
-    def __init__(self, file: RemoteFile, release: Callable[[int], None]) -> None:
-        self._file = file
-        self._release = release
-        self.lock = threading.Lock()
-        self._sha256 = hashlib.sha256()
-        self._git = _git_hasher(file)
-        self._waiting: dict[int, memoryview] = {}
-        self._busy = False
-        self.head = 0
-
-    def claim(self, number: int) -> bool:
-        """Become the one who hashes, if part `number` is at the head and nobody does.
-
-        Whoever claims hashes the part by `update`, as its bytes come, and calls `finish`.
-        """
-        with self.lock:
-            if self._busy or self.head != number:
-                return False
-            self._busy = True
-            return True
-
-    def finish(self, number: int) -> None:
-        """Say that a claimed part is hashed, and hash what waits behind it."""
-        with self.lock:
-            self.head += 1
-        self._release(number)
-        self._hash_waiting()
-
-    def add(self, number: int, data: memoryview) -> None:
-        """Take part `number` (from 0); `release(number)` is called when it is hashed."""
-        with self.lock:
-            self._waiting[number] = data
-            if self._busy:
-                return
-            self._busy = True
-        self._hash_waiting()
-
-    def _hash_waiting(self) -> None:
-        for part, view in self._ready():
-            self.update(view)
-            self._release(part)
-
-    def update(self, data: memoryview) -> None:
-        """Hash the next bytes; for a single thread that has them in order."""
-        self._sha256.update(data)
-        if self._git is not None:
-            self._git.update(data)
-
-    def _ready(self) -> Iterator[tuple[int, memoryview]]:
-        while True:
-            with self.lock:
-                view = self._waiting.pop(self.head, None)
-                if view is None:
-                    self._busy = False
-                    return
-                number = self.head
-            yield number, view
-            with self.lock:
-                self.head += 1
-
-    def verify(self) -> Digest:
-        """Return the digest of all parts. Raises DigestMismatch, naming both values."""
-        computed = Digest(self._sha256.hexdigest())
-        if self._file.sha256 is not None and computed != self._file.sha256:
-            raise _mismatch(self._file, "SHA-256", self._file.sha256, computed)
-        if self._git is not None and (oid := GitOid(self._git.hexdigest())) != self._file.git_oid:
-            raise _mismatch(self._file, "git oid", str(self._file.git_oid), oid)
-        return computed
-
-
-def _git_hasher(file: RemoteFile) -> hashlib._Hash | None:
-    """A pointer's oid (LFS) says nothing of the content; a small file's does."""
-    if file.git_oid is None or file.lfs:
-        return None
-    head = b"blob %d\0" % file.size
-    return hashlib.sha1(head, usedforsecurity=False)
-
-
-def _mismatch(file: RemoteFile, what: str, promised: str, computed: str) -> DigestMismatch:
-    message = f"{file.path}: the origin promised {what} {promised} but sent bytes of {computed}"
-    hint = "nothing was stored; try again, or another endpoint; if it stays, tell the publisher"
-    return DigestMismatch(message, hint=hint)
-
-
 class Blob:
     """The state of one fetch. The transfer's lock guards all of it but the hash."""
 
@@ -180,15 +74,18 @@ class Blob:
         self.part_size = part_size
         self.future: Future[Receipt] = Future()
         self.upload_lock = threading.Lock()
+        self.save_lock = threading.Lock()
         self.restarts = 0
         self.in_flight = 0
         self.started = 0.0
+        self.saved = 0.0
         self._release = release
         self.reset()
 
     def reset(self) -> None:
         """Begin again from the first byte."""
         self.hash = OrderedHash(self.fetch.file, self.unpin)
+        self.saved_parts = -1
         self.failure: BaseException | None = None
         self.key = ""
         self.upload: str | None = None
@@ -212,9 +109,43 @@ class Blob:
         """Whether all parts must come from one answer, in order."""
         return not self.fetch.file.ranges and self.parts > 1
 
-    def alive(self) -> bool:
-        """Tell whether it is still worth working on."""
-        return self.failure is None
+    @property
+    def resumable(self) -> bool:
+        """Whether a journal is worth writing: a git oid's hash has no state to keep."""
+        kept = self.fetch.file.sha256 is not None or self.fetch.file.git_oid is None
+        return kept and self.parts > 1 and not self.serial
+
+    def resume(self, adopted: Adopted) -> bool:
+        """Go on where a journal left off; False if its hash cannot be taken up here."""
+        checkpoint = adopted.checkpoint
+        sha256 = resume_sha256(bytes.fromhex(checkpoint.state)) if checkpoint.done else None
+        if checkpoint.done and sha256 is None:
+            return False
+        self.part_size = checkpoint.part_size
+        self.hash = OrderedHash(self.fetch.file, self.unpin, sha256, checkpoint.done)
+        self.key, self.upload = checkpoint.key, checkpoint.upload
+        self.next_part = checkpoint.done
+        self.stored = {part.number - 1: part for part in adopted.parts}
+        if checkpoint.done:
+            self.hash.states[checkpoint.done] = bytes.fromhex(checkpoint.state)
+        return True
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return how far it is, if it is resumable and that is news since the last time."""
+        with self.hash.lock:
+            done = 0
+            while done in self.stored:
+                done += 1
+            done = max((n for n in self.hash.states if n <= done), default=0)
+            if self.upload is None or not self.resumable or done <= self.saved_parts:
+                return None
+            state = self.hash.states.get(done, b"")
+            self.hash.states = {n: s for n, s in self.hash.states.items() if n >= done}
+            self.saved_parts = done
+            parts = [self.stored[number] for number in range(done)]
+        return Checkpoint(
+            self.key, self.upload, self.part_size, done, state.hex(), digest_of(parts)
+        )
 
     def fail(self, error: BaseException) -> None:
         """Give up; the first reason counts."""

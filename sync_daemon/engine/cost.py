@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sync_daemon.domain.listing import RemoteFile
-from sync_daemon.domain.plan import Plan, Cost
+from sync_daemon.domain.plan import Cost, Plan
 from sync_daemon.ports import Origin
 
 
@@ -14,8 +14,9 @@ def price(file: RemoteFile, origin: Origin, part_size: int) -> Cost:
     if parts == 1:
         return Cost(asked, 1)
     if file.sha256:
-        return Cost(asked, parts + 2)
-    return Cost(asked, parts + 5, file.size)  # and look, copy, delete
+        return Cost(asked, parts + 4)  # begin, complete, and the journal's two ends
+    journal = 0 if file.git_oid or not file.ranges else 2
+    return Cost(asked, parts + 5 + journal, file.size)  # and look, copy, delete
 
 
 def publishing(plan: Plan) -> Cost:

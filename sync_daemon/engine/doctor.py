@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import PreconditionFailed, StoreRefused, SyncError
@@ -139,8 +138,7 @@ def check_proxies(environ: Mapping[str, str], store_endpoint: str | None) -> Che
     parts = urlsplit(store_endpoint or "")
     proxied = f"{parts.scheme}_proxy" in found or "all_proxy" in found
     host = parts.hostname
-    exempt = {"no": _variable(environ, "no_proxy") or ""}
-    if not host or not proxied or proxy_bypass_environment(parts.netloc, exempt):
+    if not host or not proxied or _is_exempt(host, _variable(environ, "no_proxy") or ""):
         return Check("proxies", "ok", message)
     hint = f"if the store is near, add {host} to no_proxy"
     return Check("proxies", "warn", f"{message}; the store is reached through it", hint)
@@ -266,6 +264,12 @@ def _ignore(event: Event) -> None:
 
 def _variable(environ: Mapping[str, str], name: str) -> str | None:
     return environ.get(name) or environ.get(name.upper()) or None
+
+
+def _is_exempt(host: str, exceptions: str) -> bool:
+    """Tell whether no_proxy names a host: `*`, the name itself, or a domain that it ends with."""
+    names = [name.strip().lstrip(".").lower() for name in exceptions.split(",")]
+    return any(name == "*" or f".{host}".endswith(f".{name}") for name in names if name)
 
 
 def _without_secrets(url: str) -> str:

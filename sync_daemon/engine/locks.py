@@ -13,18 +13,16 @@ the documented single-writer mode.
 from __future__ import annotations
 
 import json
-import os
-import socket
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sync_daemon.domain import canonical, keys
 from sync_daemon.domain.errors import LockedElsewhere, LockLost, PreconditionFailed, Unavailable
 from sync_daemon.domain.events import LockLostEvent, LockTakenOver
+from sync_daemon.engine.owner import Owner, is_gone, this_process
 from sync_daemon.engine.retry import Retry
 from sync_daemon.ports import Clock, Content, Emit, ObjectStore
 
@@ -32,56 +30,6 @@ HEARTBEAT = 15.0
 EXPIRY = 60.0
 SILENCE = 40.0
 """Seconds without a refresh after which a holder writes nothing more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """A process, unmistakably: no other one on any host has the same four values."""
-
-    host: str
-    boot: str
-    pid: int
-    start: int
-
-    def __str__(self) -> str:
-        return f"{self.host} (process {self.pid})"
-
-
-def this_process() -> Owner:
-    """Return the owner that this process is. The host includes the PID namespace, since
-    containers may share a host name while their process numbers mean different things."""
-    namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    pid = os.getpid()
-    return Owner(f"{socket.gethostname()}/{namespace}", boot, pid, _start_of(pid) or 0)
-
-
-def _start_of(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None when /proc hides it."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return int(stat.rpartition(")")[2].split()[19])
-
-
-def is_gone(owner: Owner, here: Owner) -> bool:
-    """Tell whether `owner` was a process of this very host and has ended.
-
-    A process that exists but is hidden from us (another user's, under ProtectProc) counts
-    as alive: its lock expires by itself if it is another one with a reused number.
-    """
-    if owner.host != here.host:
-        return False
-    if owner.boot != here.boot:
-        return True
-    try:
-        os.kill(owner.pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
-    return _start_of(owner.pid) not in {None, owner.start}
 
 
 @dataclass(slots=True, eq=False)

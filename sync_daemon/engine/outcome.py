@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
 
 from sync_daemon.domain import keys
@@ -9,6 +10,7 @@ from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import SyncError
 from sync_daemon.domain.events import (
     Event,
+    InternalError,
     VersionFailed,
     VersionPassed,
     VersionPublished,
@@ -76,6 +78,12 @@ def stopped(wanted: Wanted, status: Status, error: Exception) -> VersionReport:
         failure = Failure("internal_error", f"{type(error).__name__}: {error}", hint)
     reasons = (failure.message,) if status == "skipped" else ()
     return VersionReport(wanted.model, wanted.version, status, reasons=reasons, error=failure)
+
+
+def tell_trace(wanted: Wanted, error: Exception, emit: Emit) -> None:
+    """Emit where in the program an error came from that nobody expected."""
+    trace = "".join(traceback.format_exception(error))
+    emit(InternalError(model=wanted.model, version=wanted.version, trace=trace))
 
 
 def tell(report: VersionReport, emit: Emit) -> None:

@@ -57,6 +57,10 @@ class Engine:
         self.vault.open(create=how.apply)
         self.vault.forget()
         self.transfer.forget()
+        if how.apply:
+            self.transfer.journals.refresh()
+        if how.apply and how.full:
+            self.transfer.journals.sweep()
         started, began = self.clock.now(), self.clock.monotonic()
         run_id = f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         catalog = Catalog(self.origins, self.retry)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sync_daemon import meter
 from sync_daemon.domain.admission import admit
-from sync_daemon.domain.errors import Interrupted, LockedElsewhere
+from sync_daemon.domain.errors import Interrupted, LockedElsewhere, SyncError
 from sync_daemon.domain.events import VersionPlanned, VersionWarning
 from sync_daemon.domain.listing import Listing, Resolved
 from sync_daemon.domain.plan import make_plan
@@ -35,7 +35,10 @@ def sync_version(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
             report = outcome.stopped(wanted, "skipped", error)
         except Interrupted as error:
             report = outcome.stopped(wanted, "interrupted", error)
+        except SyncError as error:
+            report = outcome.stopped(wanted, "failed", error)
         except Exception as error:  # noqa: BLE001 - one version never stops the others
+            outcome.tell_trace(wanted, error, tools.emit)
             report = outcome.stopped(wanted, "failed", error)
     report = replace(
         report,

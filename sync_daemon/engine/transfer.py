@@ -5,10 +5,7 @@ each of which carries one part at a time through
 
     take a buffer -> fetch the range into it -> hash it in order -> store it from the same buffer
 
-and one memory budget. A file of one part is sent in one PUT after its digest was proven; a
-larger one is a multipart upload that is completed only if the digest is right, and aborted
-otherwise: a blob key never shows bytes that do not hash to its name (I2). A file whose
-digest is not known beforehand goes to `staging/` and is copied inside the store.
+and one memory budget. This module decides who carries which part when; mover.py carries.
 
 Small files overtake large ones, but leave a quarter of the workers to them; one large file
 never takes more than half of the memory.
@@ -19,23 +16,28 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-import uuid
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Self
 
 from sync_daemon import meter
-from sync_daemon.domain import keys
-from sync_daemon.domain.digests import Digest
-from sync_daemon.domain.errors import DigestMismatch, Interrupted, PreconditionFailed, StoreRefused
-from sync_daemon.domain.events import BlobFailed, BlobStored
-from sync_daemon.engine.blob import Blob, Fetch, Receipt, Streamed
+from sync_daemon.domain.errors import (
+    DigestMismatch,
+    Interrupted,
+    StoreRefused,
+    SyncError,
+    UploadGone,
+)
+from sync_daemon.domain.events import BlobFailed, BlobRestarted, BlobStored
+from sync_daemon.engine.blob import Blob, Fetch, Receipt
 from sync_daemon.engine.buffers import Buffers
 from sync_daemon.engine.fill import Filler
+from sync_daemon.engine.journal import Journals
+from sync_daemon.engine.mover import Mover
 from sync_daemon.engine.pace import Pace
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
-from sync_daemon.ports import Clock, Emit, ObjectStore, Part
+from sync_daemon.ports import Clock, Emit, ObjectStore
 
 MIB = 1024**2
 
@@ -77,14 +79,15 @@ class Transfer:
         self._emit = emit
         self._stop = stop
         self._pace = Pace(limits.workers)
-        self._filler = Filler(
-            retry, throttle, clock, emit, self._pace, limits.min_speed, limits.patience
-        )
+        filler = Filler(retry, throttle, clock, emit, self._pace, limits.min_speed, limits.patience)
+        self.journals = Journals(store, retry)
+        self._mover = Mover(store, filler, self.journals, retry, clock, emit, stop)
         self._changed = threading.Condition()
         self._buffers = Buffers(limits.memory)
         self._order = itertools.count()
         self._small: list[tuple[int, int, Blob]] = []
         self._large: list[Blob] = []
+        self._idle: list[Blob] = []
         self._known: dict[object, Future[Receipt]] = {}
         self._small_running = 0
         self._large_running = 0
@@ -120,7 +123,12 @@ class Transfer:
                 return known, False
             blob = Blob(fetch, part_size, self._give_back)
             self._known[fetch.identity] = blob.future
-            self._enqueue(blob)
+        self._mover.resume(blob)
+        if blob.next_part == blob.parts:
+            self._settle(blob)
+        else:
+            with self._changed:
+                self._enqueue(blob)
         return blob.future, True
 
     def forget(self) -> None:
@@ -152,14 +160,16 @@ class Transfer:
             self._large.append(blob)
         self._changed.notify_all()
 
-    def _next(self) -> tuple[Blob, int] | None:
+    def _next(self) -> tuple[Blob, int | None] | None:
+        """Return a blob and the part of it to carry, or None for the part: to be ended."""
         with self._changed:
             while True:
                 if self._stop.is_set():
-                    self._interrupt()
+                    if (idle := self._interrupt()) is not None:
+                        return idle, None
                 elif (blob := self._choose()) is not None:
                     return blob, self._begin(blob)
-                if self._closed and not self._small and not self._large:
+                if self._closed and not (self._small or self._large or self._idle):
                     return None
                 self._changed.wait(1.0)
 
@@ -193,13 +203,15 @@ class Transfer:
         blob.pin(number, self._buffers.take(blob.size if blob.parts == 1 else blob.part_size))
         return number
 
-    def _interrupt(self) -> None:
+    def _interrupt(self) -> Blob | None:
+        """Begin nothing more; return a blob that nobody works on, to be ended."""
         for blob in [*(blob for *_, blob in self._small), *self._large]:
             blob.fail(Interrupted(f"{blob.fetch}: stopped; the next run takes it up again"))
-            if not blob.in_flight:
-                blob.future.set_exception(blob.failure)
+        self._idle += [blob for *_, blob in self._small]
+        self._idle += [blob for blob in self._large if not blob.in_flight]
         self._small.clear()
         self._large.clear()
+        return self._idle.pop() if self._idle else None
 
     def _give_back(self, buffer: bytearray) -> None:
         with self._changed:
@@ -212,70 +224,15 @@ class Transfer:
         while (task := self._next()) is not None:
             blob, number = task
             with meter.use(blob.fetch.meter):
+                if number is None:
+                    self._settle(blob)
+                    continue
                 try:
-                    self._carry(blob, number)
+                    self._mover.carry(blob, number)
                 except BaseException as error:  # noqa: BLE001 - it is the blob's to report
                     blob.fail(error)
                 if self._leave(blob):
                     self._settle(blob)
-
-    def _carry(self, blob: Blob, number: int) -> None:
-        if blob.serial:
-            self._retry(f"fetch {blob.fetch}", lambda: self._carry_serially(blob))
-            return
-        start, stop = blob.span(number)
-        view = memoryview(blob.buffers[number])[: stop - start]
-        hashing = Streamed(blob.hash, number, view)
-        self._filler.fill(
-            blob.fetch, start, view, alive=lambda: self._alive(blob), filled=hashing.advance
-        )
-        hashing.finish()
-        if blob.parts > 1:
-            self._store_part(blob, number, view)
-            blob.unpin(number)
-
-    def _carry_serially(self, blob: Blob) -> None:
-        """All parts from one answer, through one buffer; a break begins the file again."""
-        buffer = blob.buffers[0]
-        self._abort(blob)
-        blob.reset()
-        blob.next_part = blob.parts
-        blob.buffers[0] = buffer
-        with self._filler.open(blob.fetch, 0, blob.size) as reader:
-            for number in range(blob.parts):
-                start, stop = blob.span(number)
-                view = memoryview(buffer)[: stop - start]
-                alive = lambda: self._alive(blob)  # noqa: E731
-                for _ in self._filler.pump(blob.fetch, reader, view, alive):
-                    pass
-                blob.hash.update(view)
-                self._store_part(blob, number, view)
-
-    def _alive(self, blob: Blob) -> bool:
-        if self._stop.is_set():
-            blob.fail(Interrupted(f"{blob.fetch}: stopped; the next run takes it up again"))
-        return blob.failure is None
-
-    def _store_part(self, blob: Blob, number: int, view: memoryview) -> None:
-        upload = self._ensure_upload(blob)
-
-        def put() -> Part:
-            start = blob.span(number)[0]
-            return self._store.put_part(blob.key, upload, number + 1, start, view)
-
-        blob.stored[number] = self._retry(f"store part {number + 1} of {blob.fetch}", put)
-        meter.active().add(uploaded=len(view))
-
-    def _ensure_upload(self, blob: Blob) -> str:
-        with blob.upload_lock:
-            if blob.upload is None:
-                digest = blob.fetch.file.sha256
-                blob.key = keys.blob(digest) if digest else keys.staging(uuid.uuid4().hex)
-                begin = f"begin the upload of {blob.fetch}"
-                blob.upload = self._retry(begin, lambda: self._store.create_upload(blob.key))
-            return blob.upload
-
-    # -- the end of a blob -----------------------------------------------------------
 
     def _leave(self, blob: Blob) -> bool:
         """Note that a worker is done with a part; return whether it was the last one."""
@@ -292,20 +249,15 @@ class Transfer:
             return over and blob.in_flight == 0
 
     def _settle(self, blob: Blob) -> None:
+        """End a blob, or begin it anew, once nobody works on it any more."""
         try:
-            receipt = self._finish(blob)
-        except DigestMismatch as error:
-            self._abort(blob)
+            receipt = self._mover.finish(blob)
+        except (DigestMismatch, UploadGone) as error:
+            self._mover.abort(blob)
             blob.drop_buffers()
-            if blob.restarts:
-                self._report(blob, error)
-                return
-            blob.restarts += 1
-            blob.reset()
-            with self._changed:
-                self._enqueue(blob)
+            self._begin_anew(blob, error)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the future
-            self._abort(blob)
+            self._mover.keep(blob)
             blob.drop_buffers()
             self._report(blob, error)
         else:
@@ -313,57 +265,33 @@ class Transfer:
             self._tell(blob, receipt)
             blob.future.set_result(receipt)
 
-    def _finish(self, blob: Blob) -> Receipt:
-        if blob.failure is not None:
-            raise blob.failure
-        digest = blob.hash.verify()
-        if blob.parts == 1:
-            uploaded = self._put_whole(digest, memoryview(blob.buffers[0])[: blob.size], blob)
-            return Receipt(digest, blob.size, uploaded)
-        upload = self._ensure_upload(blob)
-        parts = [blob.stored[number] for number in range(blob.parts)]
-        self._retry(
-            f"complete the upload of {blob.fetch}",
-            lambda: self._store.complete_upload(blob.key, upload, parts),
-        )
-        uploaded = True
-        if blob.fetch.file.sha256 is None:
-            uploaded = self._unstage(blob, digest)
-        return Receipt(digest, blob.size, uploaded)
-
-    def _put_whole(self, digest: Digest, view: memoryview, blob: Blob) -> bool:
-        try:
-            self._retry(
-                f"store {blob.fetch}",
-                lambda: self._store.put(keys.blob(digest), view, if_absent=True),
-            )
-        except PreconditionFailed:
-            return False
-        meter.active().add(uploaded=len(view))
-        return True
-
-    def _unstage(self, blob: Blob, digest: Digest) -> bool:
-        """Give staged bytes their name. The copy is whole or not there (ports.ObjectStore)."""
-        target = keys.blob(digest)
-        held = self._retry(f"look for {blob.fetch}", lambda: self._store.stat(target))
-        if held is None or held.size != blob.size:
-            self._retry(f"name {blob.fetch}", lambda: self._store.copy(blob.key, target))
-        self._retry(f"unstage {blob.fetch}", lambda: self._store.delete(blob.key))
-        return held is None
-
-    def _abort(self, blob: Blob) -> None:
-        """Leave nothing behind. What cannot be removed now is for a later clean-up."""
-        if blob.upload is None:
+    def _begin_anew(self, blob: Blob, error: SyncError) -> None:
+        if blob.restarts:
+            self._report(blob, error)
             return
-        upload, blob.upload = blob.upload, None
-        try:
-            self._store.abort_upload(blob.key, upload)
-        except Exception as error:  # noqa: BLE001 - the first failure is the one to report
-            self._emit(_failed(blob, error))
+        blob.restarts += 1
+        self._emit(
+            BlobRestarted(
+                model=blob.fetch.model,
+                path=blob.fetch.file.path,
+                kind=error.kind,
+                error=str(error),
+            )
+        )
+        blob.reset()
+        with self._changed:
+            self._enqueue(blob)
 
     def _report(self, blob: Blob, error: BaseException) -> None:
         if not isinstance(error, Interrupted):
-            self._emit(_failed(blob, error))
+            self._emit(
+                BlobFailed(
+                    model=blob.fetch.model,
+                    path=blob.fetch.file.path,
+                    kind=getattr(error, "kind", type(error).__name__),
+                    error=str(error),
+                )
+            )
         blob.future.set_exception(error)
 
     def _tell(self, blob: Blob, receipt: Receipt) -> None:
@@ -376,10 +304,3 @@ class Transfer:
                 seconds=round(self._clock.monotonic() - blob.started, 3),
             )
         )
-
-
-def _failed(blob: Blob, error: BaseException) -> BlobFailed:
-    kind = getattr(error, "kind", type(error).__name__)
-    return BlobFailed(
-        model=blob.fetch.model, path=blob.fetch.file.path, kind=kind, error=str(error)
-    )

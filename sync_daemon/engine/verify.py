@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from sync_daemon.domain import canonical, keys
 from sync_daemon.domain.digests import Digest
@@ -30,98 +30,19 @@ from sync_daemon.domain.errors import (
     Unavailable,
 )
 from sync_daemon.domain.manifest import Manifest, decode, decode_current
-from sync_daemon.domain.names import ModelName, RepoPath, VersionName
+from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.engine.retry import Retry
+from sync_daemon.engine.verification import Damage, Kind, Use, Verification
 from sync_daemon.ports import Clock, ObjectInfo, ObjectStore
 
 T = TypeVar("T")
-Kind = Literal["missing", "wrong_size", "corrupt", "unreadable"]
+_Name = tuple[ModelName, VersionName]
+_ManifestName = tuple[ModelName, VersionName, Digest]
 
 _PAGE = 1_000
 _CHUNK = 1024**2
 _SLICE = 1024**3
 """Bytes of a blob that one request reads: each slice has the retry's attempts for itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """Who needs an object: a version, and of a blob the manifest and the path in it."""
-
-    model: ModelName
-    version: VersionName
-    manifest: Digest | None = None
-    path: RepoPath | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields that have a value."""
-        return canonical.present(
-            model=self.model, version=self.version, manifest=self.manifest, path=self.path
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """One damaged object. `size` is what it should have, `found` what it has, in bytes."""
-
-    kind: Kind
-    key: str
-    message: str
-    uses: tuple[Use, ...]
-    size: int | None = None
-    found: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the object of `verify --json`."""
-        return {
-            "kind": self.kind,
-            "key": self.key,
-            "message": self.message,
-            "size": self.size,
-            "found": self.found,
-            "uses": [use.to_json() for use in self.uses],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What was proven. `blobs` and `bytes` count every referenced blob once.
-
-    `unreferenced` (blobs, bytes) is what no manifest names, None when only some models were
-    asked for: it is no damage, a run may be at work.
-    """
-
-    deep: bool
-    versions: int
-    manifests: int
-    blobs: int
-    bytes: int
-    hashed: int
-    damage: tuple[Damage, ...]
-    unreferenced: tuple[int, int] | None
-    seconds: float
-
-    @property
-    def hit(self) -> tuple[str, ...]:
-        """The versions that need a damaged object, as MODEL@VERSION."""
-        uses = (use for damage in self.damage for use in damage.uses)
-        return tuple(sorted({f"{use.model}@{use.version}" for use in uses}))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the object of `verify --json`."""
-        extra = self.unreferenced
-        return {
-            "status": "damaged" if self.damage else "ok",
-            "deep": self.deep,
-            "versions": self.versions,
-            "manifests": self.manifests,
-            "blobs": self.blobs,
-            "bytes": self.bytes,
-            "hashed_bytes": self.hashed,
-            "damage": [damage.to_json() for damage in self.damage],
-            "damaged_versions": list(self.hit),
-            "unreferenced": {"blobs": extra[0], "bytes": extra[1]} if extra else None,
-            "seconds": round(self.seconds, 3),
-        }
 
 
 class Watch(Protocol):
@@ -184,59 +105,58 @@ class Verifier:
     def _read_models(self, found: _Findings, models: frozenset[str]) -> None:
         self._check_marker(found)
         for info in self._list(keys.MODELS):
-            if (place := _parse(info.key)) is None or (models and place.model not in models):
+            name, digest = _parse(info.key)
+            if name is None or (models and name[0] not in models):
                 continue
-            found.versions.add((place.model, place.version))
-            if place.manifest is not None:
-                found.manifests.setdefault(place, False)
+            found.versions.add(name)
+            if digest is None:
+                found.pointers.append(name)
             else:
-                found.pointers.append(place)
+                found.manifests.setdefault((*name, digest), False)
         self._each(found.pointers, partial(self._read_pointer, found=found))
-        self._each(sorted(found.manifests, key=_order), partial(self._read_manifest, found=found))
+        self._each(sorted(found.manifests), partial(self._read_manifest, found=found))
 
     def _check_marker(self, found: _Findings) -> None:
+        marker = canonical.encode({"format": keys.FORMAT})
         try:
             data = self._get(keys.MARKER)
         except FileNotFoundError:
             if next(self._list(keys.MODELS), None) is not None:
-                right = canonical.encode({"format": keys.FORMAT}).decode().strip()
-                message = f"every run will refuse this store; it should hold {right}"
-                found.damage.append(Damage("missing", keys.MARKER, message, ()))
+                message = f"without it every run is refused; write it again: {marker.decode()}"
+                found.add(Damage("missing", keys.MARKER, message.strip(), ()))
             return
-        if data != canonical.encode({"format": keys.FORMAT}):
+        if data != marker:
             message = f"{self.store.url}: {keys.MARKER} names a format this program cannot read"
             raise StoreRefused(message, hint="upgrade sync-daemon, or use another prefix")
 
-    def _read_pointer(self, place: Use, *, found: _Findings) -> None:
-        key = keys.current(place.model, place.version)
+    def _read_pointer(self, name: _Name, *, found: _Findings) -> None:
+        key = keys.current(*name)
         try:
             pointer = decode_current(self._get(key))
         except FileNotFoundError:
-            found.add(Damage("missing", key, "it was listed, and is gone", (place,)))
+            found.add(Damage("missing", key, "it was listed, and is gone", (Use(*name),)))
         except SyncError as error:
-            found.add(self._unreadable(key, error, (place,)))
+            found.add(self._unreadable(key, error, (Use(*name),)))
         else:
             with found.lock:  # it may have been published after the manifests were listed
-                found.manifests[Use(place.model, place.version, pointer.manifest)] = True
+                found.manifests[*name, pointer.manifest] = True
 
-    def _read_manifest(self, place: Use, *, found: _Findings) -> None:
-        digest = place.manifest
-        assert digest is not None  # noqa: S101 - for the type checker
-        key = keys.manifest(place.model, place.version, digest)
+    def _read_manifest(self, name: _ManifestName, *, found: _Findings) -> None:
+        key, use, digest = keys.manifest(*name), Use(*name), name[2]
         try:
             data = self._get(key)
             if Digest.of(data) != digest:
                 message = "its bytes do not hash to its name"
-                found.add(Damage("corrupt", key, message, (place,), found=len(data)))
+                found.add(Damage("corrupt", key, message, (use,), found=len(data)))
                 return
             manifest = decode(data)
         except FileNotFoundError:
-            if found.manifests[place]:
-                found.add(Damage("missing", key, "current.json names it", (place,)))
+            if found.manifests[name]:  # another one may have been pruned a moment ago
+                found.add(Damage("missing", key, "current.json names it", (use,)))
         except SyncError as error:
-            found.add(self._unreadable(key, error, (place,)))
+            found.add(self._unreadable(key, error, (use,)))
         else:
-            self._note(manifest, place, key, found)
+            self._note(manifest, use, key, found)
 
     def _note(self, manifest: Manifest, place: Use, key: str, found: _Findings) -> None:
         if (manifest.model, manifest.version) != (place.model, place.version):
@@ -343,9 +263,9 @@ class _Findings:
     """What was seen so far. A manifest is True when a current.json names it."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    versions: set[tuple[ModelName, VersionName]] = field(default_factory=set)
-    pointers: list[Use] = field(default_factory=list)
-    manifests: dict[Use, bool] = field(default_factory=dict)
+    versions: set[_Name] = field(default_factory=set)
+    pointers: list[_Name] = field(default_factory=list)
+    manifests: dict[_ManifestName, bool] = field(default_factory=dict)
     uses: dict[Digest, dict[int, list[Use]]] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
     hashed: int = 0
@@ -419,20 +339,20 @@ def _check(stop: threading.Event) -> None:
         raise Interrupted(message)
 
 
-def _parse(key: str) -> Use | None:
-    """Return which pointer or manifest lies at a key below `models/`, None for neither."""
+def _parse(key: str) -> tuple[_Name | None, Digest | None]:
+    """Return whose pointer (no digest) or manifest lies at a key below `models/`, if any."""
     try:
-        if (pointer := keys.parse_current(key)) is not None:
-            return Use(*pointer)
+        if (name := keys.parse_current(key)) is not None:
+            return name, None
         digest = keys.parse_digest(key)
         folder, _, _ = key.removeprefix(keys.MODELS).rpartition("/manifests/")
         model, _, version = folder.rpartition("/")
         if digest is None:
-            return None
-        use = Use(ModelName(model), VersionName(version), digest)
+            return None, None
+        name = ModelName(model), VersionName(version)
     except InvalidName:
-        return None
-    return use if keys.manifest(use.model, use.version, digest) == key else None
+        return None, None
+    return (name, digest) if keys.manifest(*name, digest) == key else (None, None)
 
 
 def _order(use: Use) -> tuple[str, str, str, str]:

@@ -9,7 +9,7 @@ from tests.e2e.conftest import Mirror
 from tests.support.hub import Hub, Synthetic
 
 MIB = 1024**2
-SLOW = {"connections": 4, "part_size": "5MiB", "memory": "40MiB"}
+SLOW: dict[str, Any] = {"connections": 4, "part_size": "5MiB", "memory": "40MiB"}
 
 
 def content(seed: int) -> dict[str, Any]:
@@ -81,3 +81,29 @@ def test_two_processes_do_not_do_the_same_work(mirror: Mirror, hub: Hub) -> None
     _, err = first.communicate(timeout=60)
     assert first.returncode == 0, err
     assert len(mirror.published()["m@main"].files) == 33
+
+
+def test_a_killed_file_goes_on_where_it_was(mirror: Mirror, hub: Hub) -> None:
+    """A fresh process, no local state: fetched twice is at most what was in flight and two
+    seconds of transfer, which is how old a journal may be."""
+    size, rate = 64 * MIB, 3 * MIB
+    repo = hub.repo("org/m")
+    repo.commit({"big.bin": Synthetic(size, seed=5)})
+    mirror.write(entry(), transfer=SLOW)
+    hub.rate_per_connection = rate
+    with mirror.daemon.start("run-once", "--json") as process:
+        deadline = time.monotonic() + 60
+        while sum(hub.cdn_bytes().values()) < 40 * MIB and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+    assert mirror.published() == {}
+    hub.rate_per_connection = None
+    before = sum(hub.cdn_bytes().values())
+    report = mirror.sync()["m@main"]
+    again = before + report["bytes"]["fetched"] - size
+    in_flight = SLOW["connections"] * 5 * MIB
+    assert report["bytes"]["fetched"] < size - 5 * MIB, "it went on, it did not begin again"
+    assert again <= in_flight + 2 * 4 * rate + MIB
+    assert mirror.published()["m@main"].files["big.bin"] == Synthetic(size, seed=5).sha256
+    assert list(mirror.place.keys("uploads/")) == []

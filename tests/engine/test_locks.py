@@ -7,7 +7,8 @@ import pytest
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import LockedElsewhere, LockLost
 from sync_daemon.engine import locks as module
-from sync_daemon.engine.locks import EXPIRY, SILENCE, Locks, Owner, is_gone, this_process
+from sync_daemon.engine.locks import EXPIRY, SILENCE, Locks
+from sync_daemon.engine.owner import Owner, is_gone, this_process
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.tools import How
 from sync_daemon.stores.memory import MemoryStore

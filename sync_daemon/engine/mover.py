@@ -1,0 +1,218 @@
+"""Carries the parts of blobs, and ends blobs: complete, keep for later, or leave nothing.
+
+A file of one part is sent in one PUT after its digest was proven. A larger one is a
+multipart upload that is completed only if the digest is right, and aborted otherwise: a
+blob key never shows bytes that do not hash to its name (I2). A file whose digest is not
+known beforehand goes to `staging/` and is copied inside the store. What was interrupted
+stays, with a journal, for whoever comes next.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass
+
+from sync_daemon import meter
+from sync_daemon.domain import keys
+from sync_daemon.domain.digests import Digest
+from sync_daemon.domain.errors import Interrupted, PreconditionFailed, SyncError
+from sync_daemon.domain.events import BlobResumed, BytesMoved, JournalLost
+from sync_daemon.engine.blob import Blob, Receipt
+from sync_daemon.engine.fill import Filler
+from sync_daemon.engine.journal import Journals
+from sync_daemon.engine.ordered import Streamed
+from sync_daemon.engine.retry import Retry
+from sync_daemon.ports import Clock, Emit, ObjectStore, Part
+
+STOP_GRACE = 10.0
+"""Seconds after a stop in which a part that is under way may still end and be kept."""
+
+SAVE_EVERY = 2.0
+"""Seconds between two writes of a journal."""
+
+
+@dataclass(slots=True)
+class Mover:
+    """What the transfer's workers do with a blob; it keeps no state of its own but the stop."""
+
+    store: ObjectStore
+    filler: Filler
+    journals: Journals
+    retry: Retry
+    clock: Clock
+    emit: Emit
+    stop: threading.Event
+    _stopped: float | None = None
+
+    # -- parts -------------------------------------------------------------------------
+
+    def carry(self, blob: Blob, number: int) -> None:
+        """Fetch, hash and store one part (a serial blob: all of them)."""
+        if blob.serial:
+            self.retry(f"fetch {blob.fetch}", lambda: self._carry_serially(blob))
+            return
+        start, stop = blob.span(number)
+        view = memoryview(blob.buffers[number])[: stop - start]
+        hashing = Streamed(blob.hash, number, view)
+        self.filler.fill(
+            blob.fetch, start, view, alive=lambda: self._alive(blob), filled=hashing.advance
+        )
+        hashing.finish()
+        if blob.parts > 1:
+            self._store_part(blob, number, view)
+            blob.unpin(number)
+            self._save(blob)
+
+    def _carry_serially(self, blob: Blob) -> None:
+        """All parts from one answer, through one buffer; a break begins the file again."""
+        buffer = blob.buffers[0]
+        self.abort(blob)
+        blob.reset()
+        blob.next_part = blob.parts
+        blob.buffers[0] = buffer
+        with self.filler.open(blob.fetch, 0, blob.size) as reader:
+            for number in range(blob.parts):
+                start, stop = blob.span(number)
+                view = memoryview(buffer)[: stop - start]
+                for _ in self.filler.pump(blob.fetch, reader, view, lambda: self._alive(blob)):
+                    pass
+                blob.hash.update(view)
+                self._store_part(blob, number, view)
+
+    def _alive(self, blob: Blob) -> bool:
+        """Tell whether a part is still worth fetching; after a stop, for a while, if it is kept."""
+        if not self.stop.is_set():
+            return blob.failure is None
+        if self._stopped is None:
+            self._stopped = self.clock.monotonic()
+        blob.fail(Interrupted(f"{blob.fetch}: stopped; the next run takes it up again"))
+        late = self.clock.monotonic() - self._stopped > STOP_GRACE
+        return isinstance(blob.failure, Interrupted) and blob.resumable and not late
+
+    def _store_part(self, blob: Blob, number: int, view: memoryview) -> None:
+        upload = self._ensure_upload(blob)
+
+        def put() -> Part:
+            start = blob.span(number)[0]
+            return self.store.put_part(blob.key, upload, number + 1, start, view)
+
+        blob.stored[number] = self.retry(f"store part {number + 1} of {blob.fetch}", put)
+        meter.active().add(uploaded=len(view))
+
+    def _ensure_upload(self, blob: Blob) -> str:
+        with blob.upload_lock:
+            if blob.upload is None:
+                digest = blob.fetch.file.sha256
+                blob.key = keys.blob(digest) if digest else keys.staging(uuid.uuid4().hex)
+                begin = f"begin the upload of {blob.fetch}"
+                blob.upload = self.retry(begin, lambda: self.store.create_upload(blob.key))
+                self._save(blob, now=True)
+            return blob.upload
+
+    # -- journals ----------------------------------------------------------------------
+
+    def resume(self, blob: Blob) -> None:
+        """Go on where an earlier run left this blob, if it did and it can be told."""
+        if not blob.resumable:
+            return
+        try:
+            adopted = self.journals.adopt(blob.fetch.journal)
+        except SyncError as error:
+            self._lost(blob, error)
+            return
+        if adopted is None:
+            return
+        if not blob.resume(adopted):
+            self.store.abort_upload(adopted.checkpoint.key, adopted.checkpoint.upload)
+            return
+        self._save(blob, now=True)
+        done = sum(part.size for part in adopted.parts)
+        fetch = blob.fetch
+        self.emit(BytesMoved(model=fetch.model, version=fetch.version, bytes=done))
+        self.emit(BlobResumed(model=fetch.model, path=fetch.file.path, bytes=done, size=blob.size))
+
+    def _save(self, blob: Blob, *, now: bool = False) -> None:
+        """Write the journal if it is time; one that cannot be written is no reason to fail."""
+        due = now or self.clock.monotonic() - blob.saved >= SAVE_EVERY
+        if not due or not blob.save_lock.acquire(blocking=now):
+            return
+        try:
+            blob.saved = self.clock.monotonic()
+            if (checkpoint := blob.checkpoint()) is not None:
+                self.journals.write(blob.fetch.journal, checkpoint)
+        except SyncError as error:
+            self._lost(blob, error)
+        finally:
+            blob.save_lock.release()
+
+    def _forget(self, blob: Blob) -> None:
+        if not blob.resumable:
+            return
+        try:
+            self.journals.drop(blob.fetch.journal)
+        except SyncError as error:
+            self._lost(blob, error)
+
+    def _lost(self, blob: Blob, error: SyncError) -> None:
+        self.emit(JournalLost(model=blob.fetch.model, path=blob.fetch.file.path, error=str(error)))
+
+    # -- the end of a blob ---------------------------------------------------------------
+
+    def finish(self, blob: Blob) -> Receipt:
+        """Prove the digest and make the blob. Raises what stopped it, or DigestMismatch."""
+        if blob.failure is not None:
+            raise blob.failure
+        digest = blob.hash.verify()
+        if blob.parts == 1:
+            uploaded = self._put_whole(digest, memoryview(blob.buffers[0])[: blob.size], blob)
+            return Receipt(digest, blob.size, uploaded)
+        upload = self._ensure_upload(blob)
+        parts = [blob.stored[number] for number in range(blob.parts)]
+        self.retry(
+            f"complete the upload of {blob.fetch}",
+            lambda: self.store.complete_upload(blob.key, upload, parts),
+        )
+        uploaded = True
+        if blob.fetch.file.sha256 is None:
+            uploaded = self._unstage(blob, digest)
+        self._forget(blob)
+        return Receipt(digest, blob.size, uploaded)
+
+    def _put_whole(self, digest: Digest, view: memoryview, blob: Blob) -> bool:
+        try:
+            self.retry(
+                f"store {blob.fetch}",
+                lambda: self.store.put(keys.blob(digest), view, if_absent=True),
+            )
+        except PreconditionFailed:
+            return False
+        meter.active().add(uploaded=len(view))
+        return True
+
+    def _unstage(self, blob: Blob, digest: Digest) -> bool:
+        """Give staged bytes their name. The copy is whole or not there (ports.ObjectStore)."""
+        target = keys.blob(digest)
+        held = self.retry(f"look for {blob.fetch}", lambda: self.store.stat(target))
+        if held is None or held.size != blob.size:
+            self.retry(f"name {blob.fetch}", lambda: self.store.copy(blob.key, target))
+        self.retry(f"unstage {blob.fetch}", lambda: self.store.delete(blob.key))
+        return held is None
+
+    def keep(self, blob: Blob) -> None:
+        """Leave what is stored to a later run; what no run could take up again is removed."""
+        if blob.resumable and blob.upload is not None:
+            self._save(blob, now=True)
+        else:
+            self.abort(blob)
+
+    def abort(self, blob: Blob) -> None:
+        """Leave nothing behind. What cannot be removed now is for a later clean-up."""
+        if blob.upload is None:
+            return
+        upload, blob.upload = blob.upload, None
+        try:
+            self.store.abort_upload(blob.key, upload)
+            self._forget(blob)
+        except SyncError as error:
+            self._lost(blob, error)
