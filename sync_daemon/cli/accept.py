@@ -6,7 +6,7 @@ import argparse
 
 from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.run_once import show
+from sync_daemon.cli.run_once import answer, show
 from sync_daemon.cli.selecting import parse_version, select
 from sync_daemon.cli.session import Session
 from sync_daemon.engine.tools import How
@@ -29,7 +29,7 @@ def run(session: Session) -> int:
     ):
         report = engine.run(entries, How(accept=True), frozenset({version}))
     show(session, report, planned=False)
-    return report.exit_code
+    return answer(session, report, frozenset({version}))
 
 
 COMMAND = Command(

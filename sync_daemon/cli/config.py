@@ -8,23 +8,44 @@ from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import plural
 from sync_daemon.cli.session import Session
-from sync_daemon.config import effective, effective_values, json_schema
+from sync_daemon.config import (
+    ConfigError,
+    Settings,
+    effective,
+    effective_values,
+    json_schema,
+)
+from sync_daemon.domain.errors import ConfigurationError
 
 SUMMARY = "look at the configuration"
 
 
 def _validate(session: Session) -> int:
-    settings = session.read_settings()
+    settings = _checked(session)
     versions = len(bootstrap.entries(settings))
     if session.arguments.json:
         warnings = [str(warning) for warning in settings.warnings]
-        session.out.json({"valid": True, "warnings": warnings})
+        session.out.json({"valid": True, "problems": [], "warnings": warnings})
         return 0
     for warning in settings.warnings:
         session.notice("config.warning", "warning", str(warning))
     models = plural(len(settings.models), "model")
     session.out.line(f"valid: {models}, {plural(versions, 'version')} or tag pattern declared")
     return 0
+
+
+def _checked(session: Session) -> Settings:
+    """Read the file and wire what needs no network. Raises ConfigurationError."""
+    try:
+        settings = session.read_settings()
+        with bootstrap.origins(settings, lambda _: None):
+            return settings
+    except ConfigurationError as error:
+        problems = error.problems if isinstance(error, ConfigError) else (error,)
+        if session.arguments.json:
+            texts = [str(problem) for problem in problems]
+            session.out.json({"valid": False, "problems": texts, "warnings": []})
+        raise
 
 
 def _show(session: Session) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import STYLES, Output
+from sync_daemon.cli.output import STYLES, Output, plural
 from sync_daemon.cli.session import Session
 from sync_daemon.config import DirectoryPlace, S3Place, Settings
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE
@@ -51,8 +51,9 @@ def _check_configuration(settings: Settings) -> Iterator[Check]:
     for warning in settings.warnings:
         yield Check("configuration", "warn", str(warning))
     if not settings.warnings:
-        models, entries = len(settings.models), len(bootstrap.entries(settings))
-        message = f"valid; {models} models with {entries} versions or tag patterns"
+        models = plural(len(settings.models), "model")
+        entries = plural(len(bootstrap.entries(settings)), "version")
+        message = f"valid; {models}, {entries} or tag patterns declared"
         yield Check("configuration", "ok", message)
 
 
@@ -89,7 +90,7 @@ def _judge_absent(place: DirectoryPlace) -> Check:
 
 def _judge_keys(keys: Keys | None) -> Check:
     if keys is not None:
-        return Check("credentials", "ok", f"found by {keys.source}")
+        return Check("credentials", "ok", f"from {keys.source}")
     hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
     return Check("credentials", "fail", "no credentials for the store were found", hint)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -42,7 +43,7 @@ from sync_daemon.domain.report import (
     EXIT_UNREACHABLE,
     EXIT_USAGE,
 )
-from sync_daemon.observers.lines import Lines
+from sync_daemon.observers.lines import Lines, printable
 
 COMMANDS: tuple[Command, ...] = (
     run_once.COMMAND,
@@ -107,11 +108,11 @@ def _explain(error: BaseException, session: Session) -> None:
             session.talk.write("interrupted")
         case ConfigError(problems=problems):
             for problem in problems:
-                session.talk.write(str(problem))
+                session.talk.write(printable(str(problem)))
         case ConfigurationError(hint=hint):
-            session.talk.write(f"error: {error}")
+            session.talk.write(printable(f"error: {error}"))
             if hint:
-                session.talk.write(f"hint: {hint}")
+                session.talk.write(printable(f"hint: {hint}"))
         case SyncError(hint=hint):
             more = {"hint": hint} if hint else {}
             session.notice("command.failed", "error", str(error), kind=error.kind, **more)
@@ -120,7 +121,8 @@ def _explain(error: BaseException, session: Session) -> None:
             message = f"{type(error).__name__}: {error}"
             session.notice("command.failed", "error", message, kind="internal_error", hint=hint)
             if session.arguments.log_level == "debug":
-                raise error
+                for line in "".join(traceback.format_exception(error)).splitlines():
+                    session.talk.write(printable(line))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -142,6 +144,7 @@ def make_parser() -> argparse.ArgumentParser:
             outer = verbs.add_parser(
                 group, help=config.SUMMARY, description=config.SUMMARY, allow_abbrev=False
             )
+            _add_global(outer, suppress=True)
             groups[group] = outer.add_subparsers(metavar="COMMAND", required=True)
         _add_command(groups[group] if group else verbs, name, command)
     return parser

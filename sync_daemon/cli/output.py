@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sync_daemon.observers.lines import printable
+from sync_daemon.observers.lines import printable, printable_json
 from sync_daemon.observers.mask import Mask
 
 Column = tuple[str, Literal["left", "right"]]
@@ -53,9 +53,10 @@ class Output:
 
     def json(self, document: Mapping[str, Any]) -> None:
         """Write one JSON object."""
-        unicode = (getattr(self._stream, "encoding", None) or "utf-8").lower().startswith("utf")
+        unicode = self._encoding.startswith("utf")
         masked = self.mask.value(document)
-        self.text(json.dumps(masked, ensure_ascii=not unicode, indent=2))
+        text = json.dumps(masked, ensure_ascii=not unicode, indent=2)
+        self._write(printable_json(text))  # masked above: a secret may look like syntax
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line; control characters in it are shown, not obeyed."""
@@ -83,10 +84,19 @@ class Output:
 
     def text(self, text: str) -> None:
         """Write text as it is, and a line break."""
+        self._write(self.mask.text(text))
+
+    @property
+    def _encoding(self) -> str:
+        return (getattr(self._stream, "encoding", None) or "utf-8").lower()
+
+    def _write(self, text: str) -> None:
         if not self._open:
             return
+        # What the terminal's encoding lacks is written as an escape.
+        known = text.encode(self._encoding, "backslashreplace").decode(self._encoding)
         try:
-            self._stream.write(f"{self.mask.text(text)}\n")
+            self._stream.write(f"{known}\n")
             self._stream.flush()
         except BrokenPipeError:
             self._open = False

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_files, add_json, add_selection
 from sync_daemon.cli.reporting import show_plans, show_run
-from sync_daemon.cli.selecting import select
+from sync_daemon.cli.selecting import parse_names, select
 from sync_daemon.cli.session import Session
-from sync_daemon.domain.report import RunReport
+from sync_daemon.domain.report import EXIT_FAILED, RunReport
 from sync_daemon.engine.tools import How
 from sync_daemon.observers.fanout import Listener
 from sync_daemon.observers.progress import Progress
@@ -37,8 +37,8 @@ def sync(session: Session, how: How) -> int:
     """Sync or plan the selected versions; the common body of `run-once` and `plan`."""
     arguments = session.arguments
     settings = session.settings()
-    entries = select(bootstrap.entries(settings), arguments.model, arguments.version)
-    only = frozenset(arguments.version)
+    only = frozenset(parse_names(arguments.version))
+    entries = select(bootstrap.entries(settings), arguments.model, only)
     with (
         _watching(session, how) as listeners,
         session.listening(*listeners) as emit,
@@ -46,7 +46,7 @@ def sync(session: Session, how: How) -> int:
     ):
         report = engine.run(entries, how, only)
     show(session, report, planned=not how.apply)
-    return report.exit_code
+    return answer(session, report, only)
 
 
 @contextmanager
@@ -57,6 +57,18 @@ def _watching(session: Session, how: How) -> Iterator[tuple[Listener, ...]]:
         return
     with Progress(session.talk) as progress:
         yield (progress,)
+
+
+def answer(session: Session, report: RunReport, only: frozenset[str]) -> int:
+    """Return the exit code. That a tag which was asked for does not exist is a failure:
+    only the origin can tell, so it is known when the run is over."""
+    code = report.exit_code
+    if absent := sorted(only - {version.version for version in report.versions}):
+        message = f"no tag gives version {', '.join(absent)}"
+        hint = "it may be missing upstream, or be older than `latest` lets through"
+        session.notice("version.absent", "error", message, hint=hint)
+        return code or EXIT_FAILED
+    return code
 
 
 def show(session: Session, report: RunReport, *, planned: bool) -> None:

@@ -49,6 +49,17 @@ def parse_version(text: str) -> tuple[ModelName, VersionName]:
     return model, version
 
 
+def parse_names(texts: Iterable[str]) -> tuple[VersionName, ...]:
+    """Read version names; a tag with a slash may be written as it is.
+
+    Raises ConfigurationError.
+    """
+    try:
+        return tuple(VersionName.of_tag(text) for text in texts)
+    except InvalidName as error:
+        raise ConfigurationError(str(error)) from error
+
+
 def parse_target(text: str) -> tuple[ModelName, VersionName | None]:
     """Read `MODEL` or `MODEL@VERSION`. Raises ConfigurationError."""
     model, at, version = text.partition("@")

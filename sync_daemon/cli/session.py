@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from sync_daemon.cli.output import Output
 from sync_daemon.config import STANDARD_INPUT, Secret, Settings, find_config, load
@@ -111,3 +112,14 @@ def _secrets_around(environ: Mapping[str, str]) -> Iterator[str]:
     for name in _SECRET_VARIABLES:
         if found := environ.get(name):
             yield found
+    for name, value in environ.items():
+        if name.lower().endswith("_proxy") and (found := _password_in(value)):
+            yield found
+
+
+def _password_in(url: str) -> str | None:
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return None
+    return unquote(password) if password else None

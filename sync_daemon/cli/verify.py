@@ -27,7 +27,8 @@ from sync_daemon.cli.session import Session
 from sync_daemon.domain import keys
 from sync_daemon.domain.report import EXIT_DAMAGED, EXIT_OK
 from sync_daemon.engine.clock import SystemClock
-from sync_daemon.engine.verify import Damage, Use, Verification, Verifier, Watch
+from sync_daemon.engine.verification import Damage, Use, Verification
+from sync_daemon.engine.verify import Verifier, Watch
 
 _MOST_WORKERS = 8
 _SECONDS_BETWEEN_LINES = 60.0
@@ -40,6 +41,7 @@ _COLUMNS: tuple[Column, ...] = (
 )
 _RESTORE = "`sync-daemon run-once --full` fetches what is missing"
 _BLOB = f"delete the damaged blobs from the store; then {_RESTORE}"
+_UNREADABLE = "find out why a blob cannot be read (permissions, the disk) before you delete it"
 _MANIFEST = (
     "delete the damaged manifests, and the current.json that names them; `sync-daemon run-once`"
     " then publishes these versions again, from the blobs that are there"
@@ -101,7 +103,7 @@ def _show(found: Verification, out: Output) -> None:
         out.line(f"{plural(blobs, 'blob')} ({human_size(size)}) named by no manifest: no damage")
     if found.damage:
         objects, versions = len(found.damage), len(found.hit)
-        text = f"damaged: {plural(objects, 'object')}, in {plural(versions, 'version')}"
+        text = f"damaged: {plural(objects, 'object')} in {plural(versions, 'version')}"
         out.line(text, "red")
     else:
         out.line("no damage", "green")
@@ -128,9 +130,11 @@ def _first(names: list[str]) -> str:
 
 def _hints(found: Verification) -> Iterator[str]:
     blobs = {d.kind for d in found.damage if d.key.startswith(keys.BLOBS)}
-    if blobs - {"missing"}:
+    if "unreadable" in blobs:
+        yield _UNREADABLE
+    if blobs & {"wrong_size", "corrupt"}:
         yield _BLOB
-    elif blobs:
+    elif "missing" in blobs:
         yield _RESTORE
     if any(d.key.startswith(keys.MODELS) for d in found.damage):
         yield _MANIFEST

@@ -5,7 +5,7 @@
 A journal names the multipart upload, and says how many of its parts were both stored and
 hashed in order, with the state of the hash after them and one digest over their ETags. It
 is written when the upload begins (an upload that nobody remembers is invisible on MinIO),
-then at most every two seconds. Whoever finds one whose owner is gone adopts it if the
+then every two seconds while it grows. Whoever finds one whose owner is gone adopts it if the
 store still lists exactly these parts; nothing is read back, and what is fetched again is
 only what came after them.
 """

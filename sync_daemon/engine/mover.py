@@ -28,9 +28,6 @@ from sync_daemon.ports import Clock, Emit, ObjectStore, Part
 STOP_GRACE = 10.0
 """Seconds after a stop in which a part that is under way may still end and be kept."""
 
-SAVE_EVERY = 2.0
-"""Seconds between two writes of a journal."""
-
 
 @dataclass(slots=True)
 class Mover:
@@ -62,7 +59,6 @@ class Mover:
         if blob.parts > 1:
             self._store_part(blob, number, view)
             blob.unpin(number)
-            self._save(blob)
 
     def _carry_serially(self, blob: Blob) -> None:
         """All parts from one answer, through one buffer; a break begins the file again."""
@@ -107,7 +103,7 @@ class Mover:
                 blob.key = keys.blob(digest) if digest else keys.staging(uuid.uuid4().hex)
                 begin = f"begin the upload of {blob.fetch}"
                 blob.upload = self.retry(begin, lambda: self.store.create_upload(blob.key))
-                self._save(blob, now=True)
+                self.save(blob)
             return blob.upload
 
     # -- journals ----------------------------------------------------------------------
@@ -126,33 +122,31 @@ class Mover:
         if not blob.resume(adopted):
             self.store.abort_upload(adopted.checkpoint.key, adopted.checkpoint.upload)
             return
-        self._save(blob, now=True)
+        self.save(blob)
         done = sum(part.size for part in adopted.parts)
         fetch = blob.fetch
         self.emit(BytesMoved(model=fetch.model, version=fetch.version, bytes=done))
         self.emit(BlobResumed(model=fetch.model, path=fetch.file.path, bytes=done, size=blob.size))
 
-    def _save(self, blob: Blob, *, now: bool = False) -> None:
-        """Write the journal if it is time; one that cannot be written is no reason to fail."""
-        due = now or self.clock.monotonic() - blob.saved >= SAVE_EVERY
-        if not due or not blob.save_lock.acquire(blocking=now):
-            return
-        try:
-            blob.saved = self.clock.monotonic()
-            if (checkpoint := blob.checkpoint()) is not None:
-                self.journals.write(blob.fetch.journal, checkpoint)
-        except SyncError as error:
-            self._lost(blob, error)
-        finally:
-            blob.save_lock.release()
+    def save(self, blob: Blob) -> None:
+        """Write how far a blob is, if that is news. A journal that cannot be written only
+        costs the work after a kill: it is no reason to fail."""
+        with blob.save_lock:
+            try:
+                if (checkpoint := blob.checkpoint()) is not None:
+                    self.journals.write(blob.fetch.journal, checkpoint)
+            except SyncError as error:
+                self._lost(blob, error)
 
     def _forget(self, blob: Blob) -> None:
-        if not blob.resumable:
-            return
-        try:
-            self.journals.drop(blob.fetch.journal)
-        except SyncError as error:
-            self._lost(blob, error)
+        with blob.save_lock:
+            blob.upload = None
+            if not blob.resumable:
+                return
+            try:
+                self.journals.drop(blob.fetch.journal)
+            except SyncError as error:
+                self._lost(blob, error)
 
     def _lost(self, blob: Blob, error: SyncError) -> None:
         self.emit(JournalLost(model=blob.fetch.model, path=blob.fetch.file.path, error=str(error)))
@@ -180,13 +174,14 @@ class Mover:
         return Receipt(digest, blob.size, uploaded)
 
     def _put_whole(self, digest: Digest, view: memoryview, blob: Blob) -> bool:
+        key, what = keys.blob(digest), f"store {blob.fetch}"
         try:
-            self.retry(
-                f"store {blob.fetch}",
-                lambda: self.store.put(keys.blob(digest), view, if_absent=True),
-            )
+            self.retry(what, lambda: self.store.put(key, view, if_absent=True))
         except PreconditionFailed:
-            return False
+            held = self.retry(f"look for {blob.fetch}", lambda: self.store.stat(key))
+            if held is not None and held.size == blob.size:
+                return False
+            self.retry(what, lambda: self.store.put(key, view))  # what lay there was damaged
         meter.active().add(uploaded=len(view))
         return True
 
@@ -194,25 +189,25 @@ class Mover:
         """Give staged bytes their name. The copy is whole or not there (ports.ObjectStore)."""
         target = keys.blob(digest)
         held = self.retry(f"look for {blob.fetch}", lambda: self.store.stat(target))
-        if held is None or held.size != blob.size:
+        missing = held is None or held.size != blob.size
+        if missing:
             self.retry(f"name {blob.fetch}", lambda: self.store.copy(blob.key, target))
         self.retry(f"unstage {blob.fetch}", lambda: self.store.delete(blob.key))
-        return held is None
+        return missing
 
     def keep(self, blob: Blob) -> None:
         """Leave what is stored to a later run; what no run could take up again is removed."""
         if blob.resumable and blob.upload is not None:
-            self._save(blob, now=True)
+            self.save(blob)
         else:
             self.abort(blob)
 
     def abort(self, blob: Blob) -> None:
         """Leave nothing behind. What cannot be removed now is for a later clean-up."""
-        if blob.upload is None:
+        if (upload := blob.upload) is None:
             return
-        upload, blob.upload = blob.upload, None
         try:
             self.store.abort_upload(blob.key, upload)
-            self._forget(blob)
         except SyncError as error:
             self._lost(blob, error)
+        self._forget(blob)

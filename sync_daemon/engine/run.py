@@ -62,7 +62,7 @@ class Engine:
         if how.apply and how.full:
             self.transfer.journals.sweep()
         started, began = self.clock.now(), self.clock.monotonic()
-        run_id = f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+        run_id = f"{started:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{uuid.uuid4().hex[:8]}"
         catalog = Catalog(self.origins, self.retry)
         with ThreadPoolExecutor(JOBS, thread_name_prefix="version") as pool:
             wanted, failed = _expand(tuple(entries), catalog, pool)

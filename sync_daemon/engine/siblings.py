@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 
 from sync_daemon.domain.digests import Digest, GitOid
 from sync_daemon.domain.listing import Repository
@@ -42,8 +43,9 @@ class Siblings:
         found: Oids = {}
         for model, version in self._versions.get(place, ()):
             if (current := self._vault.current(model, version)) is not None:
-                manifest = self._vault.manifest(model, version, current[0].manifest)
-                found |= oids_of(manifest, repository)
+                with suppress(FileNotFoundError):
+                    manifest = self._vault.manifest(model, version, current[0].manifest)
+                    found |= oids_of(manifest, repository)
         return found
 
 

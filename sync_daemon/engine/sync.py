@@ -15,6 +15,7 @@ from sync_daemon.domain.admission import admit
 from sync_daemon.domain.errors import Interrupted, LockedElsewhere, SyncError
 from sync_daemon.domain.events import VersionPlanned, VersionWarning
 from sync_daemon.domain.listing import Listing, Resolved
+from sync_daemon.domain.manifest import Manifest
 from sync_daemon.domain.plan import make_plan
 from sync_daemon.domain.report import VersionReport
 from sync_daemon.domain.wanted import Wanted
@@ -65,7 +66,7 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
         return _refuse(wanted, resolved, verdict.reasons, tools, how)
     with tools.locks.hold(str(wanted)) if how.apply else nullcontext() as lock:
         current = tools.vault.current(wanted.model, wanted.version)
-        before = current and tools.vault.manifest(wanted.model, wanted.version, current[0].manifest)
+        before = _published(wanted, current, tools)
         held = gather(wanted, verdict.files, before, tools)
         plan = make_plan(
             verdict.files,
@@ -112,6 +113,18 @@ def _list(wanted: Wanted, resolved: Resolved, tools: Tools) -> Listing:
     )
 
 
+def _published(wanted: Wanted, current: Pointer | None, tools: Tools) -> Manifest | None:
+    """Return the manifest that is current, or None: there is none, or it was lost."""
+    if current is None:
+        return None
+    try:
+        return tools.vault.manifest(wanted.model, wanted.version, current[0].manifest)
+    except FileNotFoundError:
+        message = f"its manifest {current[0].manifest} is gone from the store"
+        tools.emit(VersionWarning(model=wanted.model, version=wanted.version, message=message))
+        return None
+
+
 def _settle(
     wanted: Wanted, resolved: Resolved, current: Pointer, tools: Tools, how: How
 ) -> VersionReport | None:
@@ -137,8 +150,8 @@ def _why_pinned(
     advice = f"`sync-daemon accept {wanted}` lets it through; or give it a new version name"
     reasons = []
     if pointer.commit != resolved.commit:
-        manifest = tools.vault.manifest(wanted.model, wanted.version, pointer.manifest)
-        published, now = manifest.source.revision, wanted.revision
+        manifest, now = _published(wanted, current, tools), wanted.revision
+        published = manifest.source.revision if manifest else now
         what = (
             f"{resolved.kind} {now} moved upstream"
             if published == now

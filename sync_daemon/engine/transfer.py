@@ -41,6 +41,9 @@ from sync_daemon.ports import Clock, Emit, ObjectStore
 
 MIB = 1024**2
 
+SAVE_EVERY = 2.0
+"""Seconds between two writes of a growing file's journal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -92,14 +95,17 @@ class Transfer:
         self._small_running = 0
         self._large_running = 0
         self._closed = False
+        self._ended = threading.Event()
+        self._growing: set[Blob] = set()
+        self._saver = threading.Thread(target=self._save_journals, name="journals", daemon=True)
         self._workers = [
             threading.Thread(target=self._work, name=f"transfer-{number}", daemon=True)
             for number in range(limits.workers)
         ]
 
     def __enter__(self) -> Self:
-        for worker in self._workers:
-            worker.start()
+        for thread in (*self._workers, self._saver):
+            thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -108,6 +114,8 @@ class Transfer:
             self._changed.notify_all()
         for worker in self._workers:
             worker.join()
+        self._ended.set()
+        self._saver.join()
 
     def submit(self, fetch: Fetch) -> tuple[Future[Receipt], bool]:
         """Ask for a file; also return whether it is this call that has it moved.
@@ -158,6 +166,7 @@ class Transfer:
             heapq.heappush(self._small, (blob.size, next(self._order), blob))
         else:
             self._large.append(blob)
+            self._growing.add(blob)
         self._changed.notify_all()
 
     def _next(self) -> tuple[Blob, int | None] | None:
@@ -250,6 +259,8 @@ class Transfer:
 
     def _settle(self, blob: Blob) -> None:
         """End a blob, or begin it anew, once nobody works on it any more."""
+        with self._changed:
+            self._growing.discard(blob)
         try:
             receipt = self._mover.finish(blob)
         except (DigestMismatch, UploadGone) as error:
@@ -264,6 +275,14 @@ class Transfer:
             blob.drop_buffers()
             self._tell(blob, receipt)
             blob.future.set_result(receipt)
+
+    def _save_journals(self) -> None:
+        while not self._ended.wait(SAVE_EVERY):
+            with self._changed:
+                growing = tuple(self._growing)
+            for blob in growing:
+                with meter.use(blob.fetch.meter):
+                    self._mover.save(blob)
 
     def _begin_anew(self, blob: Blob, error: SyncError) -> None:
         if blob.restarts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,6 @@ import boto3
 import certifi
 from botocore.exceptions import BotoCoreError
 from urllib3 import PoolManager, Timeout
-from urllib3.exceptions import HTTPError
 
 _PATIENCE = 5.0
 """Seconds: what is only good to know is not worth a longer wait."""
@@ -65,7 +64,7 @@ def ask_server(
 ) -> ServerFacts:
     """Ask the server at `endpoint`. Never raises: whatever it refuses is None."""
     from minio import MinioAdmin  # noqa: PLC0415 - slow to import, and one command needs it
-    from minio.credentials import StaticProvider  # noqa: PLC0415
+    from minio.credentials.providers import StaticProvider  # noqa: PLC0415
 
     parts = urlsplit(endpoint)
     pool = PoolManager(
@@ -101,12 +100,10 @@ def _uploads_expire(admin: Any) -> timedelta | None:
     return parse_length(found[1]) if found else None
 
 
-def _ask(question: Any) -> str | None:
-    from minio.error import MinioException  # noqa: PLC0415
-
+def _ask(question: Callable[[], Any]) -> str | None:
     try:
         return str(question())
-    except (MinioException, HTTPError, ValueError, OSError):
+    except Exception:  # noqa: BLE001 - a refused config_get is an UnboundLocalError (SDK 7.2.20)
         return None
 
 

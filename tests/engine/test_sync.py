@@ -301,6 +301,23 @@ def test_a_full_run_restores_a_missing_blob_and_publishes_nothing_new() -> None:
     check_store(store)
 
 
+def test_a_full_run_replaces_a_truncated_blob_and_a_lost_manifest() -> None:
+    store, origin = MemoryStore(), FakeOrigin()
+    origin.commit("org/m", SMALL | SHARDS)
+    manifest = run(store, origin).versions[0].manifest
+    assert manifest is not None
+    for data in (SHARDS["model-5.bin"], SMALL["config.json"]):
+        store.put(keys.blob(Digest.of(data)), data[:-1])
+    report = run(store, origin, how=How(full=True)).versions[0]
+    assert (report.status, report.files.uploaded) == ("unchanged", 2)
+    check_store(store)
+    before = store.get(manifest).data
+    store.delete(manifest)
+    assert run(store, origin, how=How(full=True)).versions[0].status == "published"
+    assert store.get(manifest).data == before
+    check_store(store)
+
+
 def test_a_blob_that_prune_has_marked_loses_its_mark_when_reused() -> None:
     """I5: whoever reuses a condemned blob removes the mark first."""
     store, origin = MemoryStore(), FakeOrigin()

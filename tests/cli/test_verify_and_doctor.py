@@ -1,0 +1,347 @@
+"""`verify` and `doctor` as a person calls them: exit codes, tables and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync_daemon.cli.main import main
+from sync_daemon.stores.minio_admin import Keys, ServerFacts, ask_server
+from tests.support.servers import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+
+WEIGHTS = b"0123456789" * 1000
+SECRET = "correct-horse-battery"
+
+
+class Mirror:
+    """A directory that is mirrored into another one, and the commands on it."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.source, self.store = folder / "source", folder / "store"
+        self.config = folder / "mirror.yaml"
+        self._capsys = capsys
+        (self.source / "tiny").mkdir(parents=True)
+        (self.source / "tiny" / "model.safetensors").write_bytes(WEIGHTS)
+        (self.source / "tiny" / "config.json").write_bytes(b"{}")
+        self.configure(f"file://{self.store}")
+
+    def configure(self, url: str, store: str = "", more: str = "") -> None:
+        self.config.write_text(
+            f"version: 1\nstore:\n  url: {url}\n{store}"
+            f"origins:\n  disk: {{type: directory, path: {self.source}}}\n"
+            f"models:\n  - {{name: tiny, repo: tiny}}\n{more}"
+        )
+
+    def __call__(self, *words: str, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
+        code = main(["--config", str(self.config), *words], environ=environ or {})
+        captured = self._capsys.readouterr()
+        self.talk = captured.err
+        return code, captured.out
+
+    def json(self, *words: str) -> tuple[int, dict[str, Any]]:
+        code, out = self(*words, "--json")
+        document: dict[str, Any] = json.loads(out)
+        return code, document
+
+    @property
+    def blob(self) -> Path:
+        """The stored weights."""
+        digest = hashlib.sha256(WEIGHTS).hexdigest()
+        return self.store / "blobs" / "sha256" / digest[:2] / digest
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        """Everything in the store, with content and time."""
+        return {
+            str(path.relative_to(self.store)): (path.read_bytes(), path.stat().st_mtime_ns)
+            for path in self.store.rglob("*")
+            if path.is_file()
+        }
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Mirror:
+    return Mirror(tmp_path, capsys)
+
+
+@pytest.fixture
+def published(mirror: Mirror) -> Mirror:
+    assert mirror("run-once")[0] == 0
+    return mirror
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    path.unlink()
+    path.write_bytes(data)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], bool]] = {
+    "missing": (Path.unlink, False),
+    "wrong_size": (lambda path: rewrite(path, WEIGHTS[:-1]), False),
+    "corrupt": (lambda path: rewrite(path, b"X" + WEIGHTS[1:]), True),
+}
+"""How a blob is damaged, and whether only `--deep` finds it."""
+
+
+def test_a_sound_mirror_is_verified_without_a_write(published: Mirror) -> None:
+    before = published.files()
+    for words in (("verify",), ("verify", "--deep"), ("verify", "--model", "tiny")):
+        code, out = published(*words)
+        assert code == 0
+        assert out.endswith("no damage\n")
+    assert published.files() == before
+
+
+def test_the_json_of_a_sound_mirror_has_these_fields(published: Mirror) -> None:
+    code, document = published.json("verify", "--deep")
+    assert (code, document.pop("seconds") >= 0) == (0, True)
+    size = len(WEIGHTS) + 2
+    assert document == {
+        "status": "ok",
+        "deep": True,
+        "versions": 1,
+        "manifests": 1,
+        "blobs": 2,
+        "bytes": size,
+        "hashed_bytes": size,
+        "damage": [],
+        "damaged_versions": [],
+        "unreferenced": {"blobs": 0, "bytes": 0},
+    }
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damage_exits_4_and_names_the_file(published: Mirror, kind: str) -> None:
+    damage, deep_only = DAMAGES[kind]
+    damage(published.blob)
+    code, out = published("verify", "--deep")
+    assert code == 4
+    row = next(line for line in out.splitlines() if line.startswith(kind))
+    assert "tiny@main" in row
+    assert "model.safetensors" in row
+    assert published.blob.name in row
+    assert "hint: " in out
+    assert published("verify")[0] == (0 if deep_only else 4)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_the_json_of_damage_has_these_fields(published: Mirror, kind: str) -> None:
+    DAMAGES[kind][0](published.blob)
+    code, document = published.json("verify", "--deep")
+    found = document["damage"][0]
+    assert (code, document["status"], document["damaged_versions"]) == (
+        4,
+        "damaged",
+        ["tiny@main"],
+    )
+    assert found.keys() == {"kind", "key", "message", "size", "found", "uses"}
+    assert (found["kind"], found["size"]) == (kind, len(WEIGHTS))
+    assert found["uses"][0].keys() == {"model", "version", "manifest", "path"}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_the_hint_repairs_a_blob(published: Mirror, kind: str) -> None:
+    """What the hint says: delete the damaged blob, then run with --full."""
+    DAMAGES[kind][0](published.blob)
+    published.blob.unlink(missing_ok=True)
+    assert published("run-once", "--full")[0] == 0
+    assert published("verify", "--deep")[0] == 0
+
+
+def test_the_hint_repairs_a_manifest(published: Mirror) -> None:
+    """What the hint says: delete the manifest and its pointer, then run."""
+    folder = published.store / "models" / "tiny" / "main"
+    manifest = next((folder / "manifests").iterdir())
+    rewrite(manifest, b"{}")
+    code, out = published("verify")
+    assert (code, "current.json" in out) == (4, True)
+    manifest.unlink()
+    (folder / "current.json").unlink()
+    assert published("run-once")[0] == 0
+    assert published("verify", "--deep")[0] == 0
+
+
+def test_an_unknown_model_exits_2(published: Mirror) -> None:
+    assert published("verify", "--model", "tinny") == (2, "")
+    assert "tinny" in published.talk
+
+
+def test_a_model_that_left_the_yaml_is_verified_too(published: Mirror) -> None:
+    published.config.write_text(published.config.read_text().replace("name: tiny", "name: other"))
+    published.blob.unlink()
+    assert published("verify")[0] == 4
+    assert published("verify", "--model", "tiny")[0] == 4
+    assert published("verify", "--model", "other")[0] == 0
+
+
+def test_a_store_that_is_not_there_exits_3_and_is_not_called_sound(mirror: Mirror) -> None:
+    code, out = mirror("verify")
+    assert (code, out) == (3, "")
+    assert not mirror.store.exists()
+
+
+def test_deep_says_on_stderr_how_much_it_reads(published: Mirror) -> None:
+    published("verify", "--deep")
+    line = json.loads(published.talk.splitlines()[-1])
+    assert (line["event"], line["message"]) == ("verify.progress", "reading 2 blobs, 9.8 KiB")
+
+
+def test_doctor_finds_nothing_wrong_with_a_good_mirror(published: Mirror) -> None:
+    before = published.files()
+    code, document = published.json("doctor")
+    assert code == 0
+    states = {check["name"]: check["status"] for check in document["checks"]}
+    names = (
+        "configuration memory proxies store format write checksum conditional_put clock space"
+        " origin:disk"
+    )
+    assert list(states) == names.split()
+    assert {name: state for name, state in states.items() if name != "space"} == dict.fromkeys(
+        (name for name in names.split() if name != "space"), "ok"
+    )
+    assert document["checks"][0].keys() == {"name", "status", "message", "hint"}
+    assert published.files() == before
+
+
+def test_doctor_makes_nothing_before_the_first_run(mirror: Mirror) -> None:
+    code, out = mirror("doctor")
+    assert code == 0
+    assert "the first run makes it" in out
+    assert not mirror.store.exists()
+
+
+def test_doctor_exits_3_when_the_store_cannot_be_used(mirror: Mirror) -> None:
+    mirror.configure(f"file://{mirror.store}/deeper")
+    code, out = mirror("doctor")
+    assert code == 3
+    assert "hint: mount it" in out
+
+
+def test_doctor_exits_3_when_the_store_holds_something_else(mirror: Mirror) -> None:
+    mirror.store.mkdir()
+    (mirror.store / "notes.txt").write_text("mine")
+    code, out = mirror("doctor")
+    assert (code, "notes.txt" in out) == (3, True)
+
+
+def test_doctor_exits_1_when_an_origin_fails_and_still_checks_the_rest(published: Mirror) -> None:
+    published.config.write_text(
+        published.config.read_text().replace(str(published.source), "/nonexistent")
+    )
+    code, document = published.json("doctor")
+    assert (code, document["status"]) == (1, "fail")
+    failed = [check["name"] for check in document["checks"] if check["status"] == "fail"]
+    assert failed == ["origin:disk"]
+
+
+def test_doctor_repeats_the_warnings_of_the_configuration(published: Mirror) -> None:
+    published.configure(f"file://{published.store}", more="transfer: {connections: 100}\n")
+    text = published.config.read_text()
+    published.config.write_text(text.replace("repo: tiny}", "repo: tiny, trees: true}"))
+    code, out = published("doctor")
+    assert code == 0
+    lines = [line for line in out.splitlines() if line.startswith("warn")]
+    assert [line.split()[1] for line in lines if "space" not in line] == ["configuration", "memory"]
+    assert "trees" in lines[0]
+    assert "16 of 100 connections" in lines[1]
+
+
+def test_a_wrong_configuration_exits_2(mirror: Mirror) -> None:
+    mirror.config.write_text("version: 1\nstore: {url: file:///x, sped: 1}\n")
+    for verb in ("doctor", "verify"):
+        assert mirror(verb) == (2, "")
+        assert "sped" in mirror.talk
+
+
+def test_doctor_never_shows_a_proxys_password(published: Mirror) -> None:
+    environ = {"https_proxy": f"http://me:{SECRET}@proxy.example:3128"}
+    _, out = published("doctor", environ=environ)
+    assert "proxy.example:3128" in out
+    assert SECRET not in out + published.talk
+
+
+def use_server(mirror: Mirror, endpoint: str, *, bucket: str = BUCKET, secret: str = "") -> None:
+    keys = f"{{access_key: {ACCESS_KEY}, secret_key: {secret or SECRET_KEY}}}"
+    mirror.configure(f"s3://{bucket}/doctor", f"  endpoint: {endpoint}\n  credentials: {keys}\n")
+
+
+def test_doctor_tells_everything_of_a_minio(mirror: Mirror, minio_server: S3Server) -> None:
+    use_server(mirror, minio_server.endpoint)
+    code, document = mirror.json("doctor")
+    assert code == 0
+    checks = {check["name"]: check for check in document["checks"]}
+    assert checks["checksum"]["message"].startswith("the store checks crc64nvme")
+    assert checks["conditional_put"]["message"] == "a second writer is refused"
+    assert checks["space"]["message"].endswith("GiB free")
+    assert "24 h" in checks["uploads"]["message"]
+    assert checks["credentials"]["message"] == "from the configuration"
+    assert SECRET_KEY not in json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    "keys", [Keys(ACCESS_KEY, "wrong", None, ""), Keys("nobody", "wrong", None, "")]
+)
+def test_keys_without_administration_rights_learn_nothing(
+    minio_server: S3Server, keys: Keys
+) -> None:
+    assert ask_server(minio_server.endpoint, keys) == ServerFacts()
+
+
+def test_a_minio_tells_space_and_the_life_of_uploads(minio_server: S3Server) -> None:
+    facts = ask_server(minio_server.endpoint, Keys(ACCESS_KEY, SECRET_KEY, None, ""))
+    assert facts.uploads_expire == timedelta(hours=24)
+    assert facts.free_bytes
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://127.0.0.1:9/below"])
+def test_a_server_that_is_not_there_tells_nothing(endpoint: str) -> None:
+    assert ask_server(endpoint, Keys(ACCESS_KEY, SECRET_KEY, None, "")) == ServerFacts()
+
+
+def test_a_server_that_is_no_minio_is_fine(mirror: Mirror, moto_server: S3Server) -> None:
+    use_server(mirror, moto_server.endpoint)
+    code, document = mirror.json("doctor")
+    checks = {check["name"]: check for check in document["checks"]}
+    assert code == 0
+    assert checks["space"]["message"] == "the store does not say how much space is free"
+    assert checks["checksum"]["status"] == "warn"
+    assert "uploads" not in checks
+
+
+def test_doctor_explains_a_bucket_that_cannot_be_used(
+    mirror: Mirror, minio_server: S3Server
+) -> None:
+    use_server(mirror, minio_server.endpoint, bucket="nowhere")
+    code, out = mirror("doctor")
+    assert (code, "there is no such bucket" in out) == (3, True)
+    use_server(mirror, minio_server.endpoint, secret=SECRET)
+    code, out = mirror("doctor")
+    assert (code, "the secret key is wrong" in out) == (3, True)
+    assert SECRET not in out + mirror.talk
+
+
+def test_verify_finds_damage_in_a_bucket(mirror: Mirror, minio_server: S3Server) -> None:
+    from tests.support.servers import make_client  # noqa: PLC0415 - needs boto3
+
+    use_server(mirror, minio_server.endpoint)
+    assert mirror("run-once")[0] == 0
+    assert mirror("verify", "--deep")[0] == 0
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    key = f"doctor/blobs/sha256/{digest[:2]}/{digest}"
+    make_client(minio_server).put_object(Bucket=BUCKET, Key=key, Body=b"X" + WEIGHTS[1:])
+    assert mirror("verify")[0] == 0
+    code, document = mirror.json("verify", "--deep")
+    assert (code, document["damage"][0]["kind"]) == (4, "corrupt")
+
+
+def test_verify_exits_3_when_the_store_does_not_answer(mirror: Mirror) -> None:
+    use_server(mirror, "http://127.0.0.1:9")
+    with mirror.config.open("a") as config:
+        config.write("transfer: {attempts: 1}\n")
+    assert mirror("verify") == (3, "")
+    assert mirror("doctor")[0] == 3
