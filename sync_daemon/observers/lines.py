@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -56,6 +57,16 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(_visible(char) for char in text)
+
+
+def printable_json(text: str) -> str:
+    """Return JSON text with what could drive a terminal as `\\uXXXX`: the same document."""
+    lines = text.split("\n")
+    return "\n".join(line if line.isprintable() else _escape(line) for line in lines)
+
+
+def _escape(line: str) -> str:
+    return "".join(char if _visible(char) == char else json.dumps(char)[1:-1] for char in line)
 
 
 def _visible(char: str) -> str:

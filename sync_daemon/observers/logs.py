@@ -16,7 +16,7 @@ from typing import Any, Literal
 import structlog
 
 from sync_daemon.domain.events import BytesMoved, Event, Level, RunFinished, RunStarted
-from sync_daemon.observers.lines import Lines, printable
+from sync_daemon.observers.lines import Lines, printable, printable_json
 
 Format = Literal["json", "text"]
 Fields = MutableMapping[str, Any]
@@ -84,11 +84,14 @@ def _renderers(form: Format, *, colors: bool) -> list[Any]:
 
 def _render_json(_: Any, __: str, fields: Fields) -> str:
     head = {key: fields.pop(key) for key in ("timestamp", "level", "event")}
-    return json.dumps(head | dict(fields), ensure_ascii=False, default=str)
+    return printable_json(json.dumps(head | dict(fields), ensure_ascii=False, default=str))
 
 
 def _show_plainly(_: Any, __: str, fields: Fields) -> Fields:
-    return {key: _plain(value) for key, value in fields.items()}
+    shown = {key: _plain(value) for key, value in fields.items() if key != "trace"}
+    if trace := fields.get("trace"):  # structlog writes what is named so on lines of its own
+        shown["exception"] = "\n".join(printable(line) for line in trace.splitlines())
+    return shown
 
 
 def _plain(value: Any) -> Any:
@@ -117,16 +120,23 @@ class _LibraryHandler(logging.Handler):
 
 @contextmanager
 def library_messages(logs: Logs) -> Iterator[None]:
-    """Take over the libraries' own logging inside the block."""
+    """Take over the libraries' own logging inside the block.
+
+    Handlers that a library made for itself (huggingface_hub does) are set aside as well.
+    """
     root = logging.getLogger()
-    before, handlers = root.level, root.handlers[:]
-    handler = _LibraryHandler(logs)
-    root.handlers[:] = [handler]
+    others = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    level, handlers = root.level, {one: one.handlers[:] for one in (root, *others) if one.handlers}
+    for one in handlers:
+        one.handlers[:] = []
+    root.handlers[:] = [_LibraryHandler(logs)]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
     try:
         yield
     finally:
         logging.captureWarnings(capture=False)
-        root.handlers[:] = handlers
-        root.setLevel(before)
+        root.handlers[:] = []
+        for one, before in handlers.items():
+            one.handlers[:] = before
+        root.setLevel(level)

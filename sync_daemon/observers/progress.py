@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -74,6 +75,11 @@ class Progress:
             task = self._tasks.pop((event.model, event.version), None)
             if task is not None:
                 self._bars.remove_task(task)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The bars that are drawn now."""
+        return tuple(self._bars.tasks)
 
     def _above(self, line: str) -> None:
         self._console.print(Text.from_ansi(line), soft_wrap=True)

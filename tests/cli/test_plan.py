@@ -1,0 +1,94 @@
+"""`plan` and `--dry-run`: the same value, written nowhere."""
+
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.support.daemon import Ran
+
+PLAN = {"added", "changed", "removed", "reused", "fetch", "bytes", "requests"}
+
+
+def change(cli: Cli) -> None:
+    """Publish, then add a file, change one and remove one."""
+    cli.put("org/m", {"old.txt": b"old"})
+    assert cli("run-once").code == 0
+    cli.put("org/m", {"config.json": b'{"new": 1}', "more.bin": b"m" * 2048})
+    (cli.folder / "disk/org/m/old.txt").unlink()
+
+
+def steady(ran: Ran) -> dict[str, Any]:
+    """The report without what differs from run to run."""
+    document: dict[str, Any] = ran.json
+    for field in ("run_id", "started", "seconds"):
+        del document[field]
+    for model in document["models"]:
+        del model["seconds"]
+    return document
+
+
+def test_plan_and_dry_run_print_the_same_and_write_nothing(cli: Cli) -> None:
+    change(cli)
+    before = cli.snapshot()
+    planned, dry = cli("plan", "--json"), cli("run-once", "--dry-run", "--json")
+    assert (planned.code, dry.code) == (0, 0)
+    assert steady(planned) == steady(dry)
+    assert cli.snapshot() == before
+
+
+def test_before_the_first_run_even_the_directory_is_not_made(cli: Cli) -> None:
+    ran = cli("plan", "--json")
+    assert ran.code == 0
+    assert ran.versions()["m@main"]["status"] == "planned"
+    assert not cli.store.exists()
+
+
+def test_what_was_planned_is_what_is_fetched(cli: Cli) -> None:
+    change(cli)
+    planned = cli("plan", "--json").versions()["m@main"]
+    assert set(planned["plan"]) == PLAN
+    assert planned["plan"]["added"] == ["more.bin"]
+    assert planned["plan"]["removed"] == ["old.txt"]
+    assert "config.json" in planned["plan"]["changed"]
+    assert set(planned["plan"]["bytes"]) == {"total", "fetch", "reused", "staged"}
+    done = cli("run-once", "--json").versions()["m@main"]
+    assert done["bytes"]["fetched"] == planned["plan"]["bytes"]["fetch"]
+
+
+def test_people_see_counts_exact_bytes_and_requests(cli: Cli) -> None:
+    out = cli("plan").out
+    assert "m@main: planned at " in out
+    assert "  + 2 files added" in out
+    assert "  = 0 files reused" in out
+    assert "  fetch 4.9 KiB (5,002 bytes) of 4.9 KiB (5,002 bytes)" in out
+    assert "to the origin" in out
+    assert out.splitlines()[-1].startswith("1 version: 1 to sync, 0 with problems;")
+    assert "weights.bin" not in out
+
+
+@pytest.mark.parametrize("option", ["--files", "-v"])
+def test_every_file_is_named_when_asked(cli: Cli, option: str) -> None:
+    change(cli)
+    lines = cli("plan", option).out.splitlines()
+    assert "      + more.bin" in lines
+    assert "      ~ config.json" in lines
+    assert "      - old.txt" in lines
+
+
+def test_a_plan_of_something_that_would_fail_is_1(cli: Cli) -> None:
+    cli.write({"name": "m", "repo": "org/m"}, {"name": "gone", "repo": "org/gone"})
+    ran = cli("plan")
+    assert ran.code == 1
+    assert "gone@main: failed" in ran.out
+    assert "1 to sync, 1 with problems" in ran.out
+
+
+def test_a_plan_with_nothing_to_do_is_0(cli: Cli) -> None:
+    assert cli("run-once").code == 0
+    before = cli.snapshot()
+    ran = cli("plan")
+    assert ran.code == 0
+    assert "m@main: unchanged" in ran.out
+    assert cli("plan", "--full").code == 0
+    assert cli.snapshot() == before
