@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from sync_daemon.config import (
@@ -38,12 +39,18 @@ from sync_daemon.engine.transfer import Limits, Transfer
 from sync_daemon.engine.vault import Vault
 from sync_daemon.origins.directory import DirectoryOrigin
 from sync_daemon.origins.http import HttpFile, HttpOrigin
-from sync_daemon.origins.huggingface import HuggingFace
 from sync_daemon.ports import Emit, ObjectStore, Origin
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
-from sync_daemon.stores.s3 import S3Store
 from sync_daemon.wire import Http
+
+
+class ClosableStore(ObjectStore, Protocol):
+    """A store that has connections to close."""
+
+    def close(self) -> None:
+        """Close them."""
+
 
 _CONDITIONAL = {"auto": "auto", "yes": "on", "no": "off"}
 
@@ -105,7 +112,9 @@ def _new_directory(place: DirectoryPlace) -> LocalStore:
     return LocalStore(place.path)
 
 
-def _s3(settings: Settings, place: S3Place) -> S3Store:
+def _s3(settings: Settings, place: S3Place) -> ClosableStore:
+    from sync_daemon.stores.s3 import S3Store  # noqa: PLC0415 - boto3 takes 0.1 s to import
+
     config, transfer = settings.store, settings.transfer
     keys = config.credentials
     return S3Store(
@@ -143,6 +152,8 @@ def _origin(name: str, settings: Settings, http: Http, emit: Emit) -> Origin:
     config = settings.origins[name]
     match config:
         case HubSettings():
+            from sync_daemon.origins.huggingface import HuggingFace  # noqa: PLC0415 - 0.1 s
+
             return HuggingFace(name, config.endpoints, config.token, http=http, emit=emit)
         case HttpSettings():
             headers = {key: value.reveal() for key, value in config.headers.items()}

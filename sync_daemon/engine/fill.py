@@ -14,6 +14,9 @@ from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.ports import Clock, Emit, Reader
 
+_SOON = 0.25
+"""Seconds that a chunk may take before what has come of it is accounted for."""
+
 _PROGRESS = 64 * 1024
 """Bytes after which a broken answer was not in vain and does not count as a failed attempt."""
 
@@ -76,9 +79,7 @@ class Filler:
                 message = f"{fetch}: given up"
                 raise Interrupted(message)
             allowed = allowed or self.throttle.allow(len(view) - done)
-            before = self.clock.monotonic()
-            count = reader.readinto(view[done : done + allowed])
-            seconds = self.clock.monotonic() - before
+            count, seconds = self._read(reader, view[done : done + allowed])
             self.pace.record(count, seconds)
             waited, moved = waited + seconds, moved + count
             if not count:
@@ -91,6 +92,21 @@ class Filler:
             if waited >= self.patience:
                 self._check_speed(fetch, moved / waited)
                 waited, moved = 0.0, 0
+
+    def _read(self, reader: Reader, view: memoryview) -> tuple[int, float]:
+        """Fill `view`, or as much of it as comes soon; return bytes and the seconds waited.
+
+        A socket gives 128 KiB at a time; to account for each piece would cost more than it.
+        """
+        began = self.clock.monotonic()
+        done, seconds = 0, 0.0
+        while done < len(view) and seconds < _SOON:
+            count = reader.readinto(view[done:])
+            seconds = self.clock.monotonic() - began
+            if not count:
+                break
+            done += count
+        return done, seconds
 
     def _check_speed(self, fetch: Fetch, speed: float) -> None:
         if speed < self.min_speed:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from sync_daemon.ports import Clock
 
-CHUNK = 1024**2
+CHUNK = 512 * 1024
 """Bytes read at once: small enough to notice a stop, large enough not to cost anything."""
 
 _SLICE = 0.05
