@@ -87,6 +87,7 @@ class Journals:
         self._here = this_process()
         self._lock = threading.Lock()
         self._found: dict[Digest, list[ObjectInfo]] = {}
+        self._written: set[Digest] = set()
 
     def refresh(self) -> None:
         """List all journals, usually none: one request for the whole run."""
@@ -104,9 +105,12 @@ class Journals:
         The others that were left for this blob are removed, with their uploads.
         """
         with self._lock:
-            found = self._found.pop(identity, [])
+            found = {info.key: info for info in self._found.pop(identity, [])}
+            ours = identity in self._written
+        if ours and (info := self._store.stat(self._key(identity))) is not None:
+            found[info.key] = info  # this run wrote it, failed, and tries again
         best: Adopted | None = None
-        for info in found:
+        for info in found.values():
             adopted = self._examine(info)
             if adopted is None:
                 continue
@@ -152,9 +156,13 @@ class Journals:
         owner = {name: getattr(self._here, name) for name in Owner.__slots__}
         data = canonical.encode(fields | {"owner": owner})
         self._store.put(self._key(identity), data)
+        with self._lock:
+            self._written.add(identity)
 
     def drop(self, identity: Digest) -> None:
         """Remove our journal of a blob."""
+        with self._lock:
+            self._written.discard(identity)
         self._store.delete(self._key(identity))
 
     def _key(self, identity: Digest) -> str:

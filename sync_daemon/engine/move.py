@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from sync_daemon import meter
@@ -51,12 +52,15 @@ def transfer(
     """Move what is missing. Every file is tried, then the first failure is raised (I6)."""
     tools.vault.unmark(file.held for file in plan.reused if file.held)
     spent = meter.active()
-    asked = {}
+    asked: dict[object, tuple[Future[Receipt], bool]] = {}
+    errors: list[BaseException] = []
     for file in plan.fetches:
         fetch = Fetch(wanted.model, wanted.version, origin, wanted.repository, commit, file, spent)
-        asked[content_key(file)] = tools.transfer.submit(fetch)
+        try:
+            asked[content_key(file)] = tools.transfer.submit(fetch)
+        except SyncError as refused:
+            errors.append(refused)
     moved: dict[object, Moved] = {}
-    errors: list[BaseException] = []
     for key, (future, here) in asked.items():
         if (error := future.exception()) is not None:
             errors.append(error)
@@ -65,7 +69,7 @@ def transfer(
         tools.vault.remember(receipt.sha256, receipt.size)
         moved[key] = Moved(receipt, here)
     if errors:
-        raise _summary(errors, len(asked))
+        raise _summary(errors, len(plan.fetches))
     return moved
 
 

@@ -114,13 +114,13 @@ class Mover:
             return
         try:
             adopted = self.journals.adopt(blob.fetch.journal)
+            if adopted is not None and not blob.resume(adopted):
+                self.store.abort_upload(adopted.checkpoint.key, adopted.checkpoint.upload)
+                adopted = None
         except SyncError as error:
             self._lost(blob, error)
             return
         if adopted is None:
-            return
-        if not blob.resume(adopted):
-            self.store.abort_upload(adopted.checkpoint.key, adopted.checkpoint.upload)
             return
         self.save(blob)
         done = sum(part.size for part in adopted.parts)

@@ -131,7 +131,11 @@ class Transfer:
                 return known, False
             blob = Blob(fetch, part_size, self._give_back)
             self._known[fetch.identity] = blob.future
-        self._mover.resume(blob)
+        try:
+            self._mover.resume(blob)
+        except Exception as error:  # noqa: BLE001 - others may be waiting for the future
+            self._report(blob, error)
+            return blob.future, True
         if blob.next_part == blob.parts:
             self._settle(blob)
         else:
@@ -150,7 +154,10 @@ class Transfer:
 
         Raises StoreRefused when that takes more memory than there is.
         """
-        least = -(-size // self._store.capabilities().max_parts) if size > MIB else 0
+        if size <= self._limits.part_size:
+            return self._limits.part_size
+        capabilities = self._retry("ask what the store can do", self._store.capabilities)
+        least = -(-size // capabilities.max_parts)
         if least <= self._limits.part_size:
             return self._limits.part_size
         grown = -(-least // MIB) * MIB

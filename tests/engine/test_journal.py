@@ -263,3 +263,28 @@ def test_a_hash_goes_on_from_its_state() -> None:
     third.update(memoryview(data)[1234:])
     assert third.hexdigest() == Digest.of(data)
     assert first.hexdigest() == Digest.of(data[:1234]), "asking does not change it"
+
+
+def test_a_second_try_in_the_same_run_goes_on_too() -> None:
+    """What failed for one version is asked for again by the next: nothing is left behind."""
+    scene = Scene()
+    with scene.transfer() as moving:
+        scene.broken_after = 4
+        assert isinstance(moving.submit(scene.fetch())[0].exception(), OriginUnavailable)
+        scene.broken_after = None
+        again = scene.fetch()
+        assert moving.submit(again)[0].result().size == len(DATA)
+    assert again.meter.fetched_bytes == len(DATA) - 4 * MIB
+    scene.check_done()
+
+
+def test_a_fault_while_looking_for_journals_reaches_whoever_waits() -> None:
+    scene = Scene()
+    scene.break_after(3)
+
+    def explode(key: str) -> None:
+        raise ZeroDivisionError(key)
+
+    with scene.transfer() as moving:
+        scene.store.delete = explode  # type: ignore[method-assign]
+        assert isinstance(moving.submit(scene.fetch())[0].exception(timeout=10), ZeroDivisionError)
