@@ -31,7 +31,7 @@ fmt: $(VENV)/.dev ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 minio: $(VENV)/.dev ## build the MinIO server for the tests (needs Go; about 3 minutes, once)
-	@$(BIN)/python -m tests.support.servers --has-minio || { command -v go >/dev/null && echo 'building MinIO ...' && go install $(MINIO); } || echo 'no Go: the tests that need MinIO are left out'
+	@$(BIN)/python -m tests.support.servers --has-minio || { command -v go >/dev/null && echo 'building MinIO ...' && go install $(MINIO); } || echo 'MinIO could not be built (is there a Go?): the tests that need it are left out'
 
 bench: $(VENV)/.bench minio ## compare with rclone on this machine (docs/performance.md)
 	$(BIN)/python benchmarks/work_a.py

@@ -28,7 +28,7 @@ def run(session: Session) -> int:
         bootstrap.engine(settings, emit, session.stop) as engine,
     ):
         report = engine.run(entries, How(accept=True), frozenset({version}))
-    show(session, report, planned=False)
+    show(session, report)
     return answer(session, report, frozenset({version}))
 
 

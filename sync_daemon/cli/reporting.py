@@ -8,8 +8,8 @@ from sync_daemon.cli.output import Column, Output, exact_size, human_size, plura
 from sync_daemon.domain.report import RunReport, VersionReport
 
 
-def show_plans(report: RunReport, out: Output, *, files: bool) -> None:
-    """Print what a run would do, version by version, and the sum."""
+def show_plans(report: RunReport, out: Output, *, files: bool, free: int | None) -> None:
+    """Print what a run would do, version by version, and the sum beside the free space."""
     for version in report.versions:
         _show_plan(version, out, files=files)
     plans = [version.plan for version in report.versions if version.plan]
@@ -19,6 +19,11 @@ def show_plans(report: RunReport, out: Output, *, files: bool) -> None:
         f"{plural(len(report.versions), 'version')}: {len(plans)} to sync, {bad} with problems;"
         f" {exact_size(fetch)} to fetch"
     )
+    if free is None:
+        return
+    out.line(f"free in the store: {exact_size(free)}", "red" if free < fetch else "")
+    if free < fetch:
+        out.line("hint: the run would not fit: make room, or select fewer files", "red")
 
 
 def _show_plan(report: VersionReport, out: Output, *, files: bool) -> None:

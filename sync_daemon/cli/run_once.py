@@ -45,7 +45,11 @@ def sync(session: Session, how: How) -> int:
         bootstrap.engine(settings, emit, session.stop, dry=not how.apply) as engine,
     ):
         report = engine.run(entries, how, only)
-    show(session, report, planned=not how.apply)
+        free = None if how.apply else engine.vault.store.free_bytes()
+    if how.apply:
+        show(session, report)
+    else:
+        show_planned(session, report, free)
     return answer(session, report, only)
 
 
@@ -71,14 +75,20 @@ def answer(session: Session, report: RunReport, only: frozenset[str]) -> int:
     return code
 
 
-def show(session: Session, report: RunReport, *, planned: bool) -> None:
-    """Print a report the way that was asked for."""
+def show(session: Session, report: RunReport) -> None:
+    """Print what a run did, the way that was asked for."""
     if session.arguments.json:
         session.out.json(report.to_json())
-    elif planned:
-        show_plans(report, session.out, files=session.arguments.files)
     else:
         show_run(report, session.out)
+
+
+def show_planned(session: Session, report: RunReport, free: int | None) -> None:
+    """Print what a run would do; `free` is the store's free space, None if it does not say."""
+    if session.arguments.json:
+        session.out.json(report.to_json() | {"free_bytes": free})
+    else:
+        show_plans(report, session.out, files=session.arguments.files, free=free)
 
 
 COMMAND = Command(

@@ -25,6 +25,7 @@ from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import Column, Output, exact_size, human_size, plural
 from sync_daemon.cli.session import Session
 from sync_daemon.domain import keys
+from sync_daemon.domain.events import DamageFound
 from sync_daemon.domain.report import EXIT_DAMAGED, EXIT_OK
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.verification import Damage, Use, Verification
@@ -81,6 +82,8 @@ def run(session: Session) -> int:
                 declared=declared,
                 deep=watch,
             )
+        for one in found.damage:
+            emit(DamageFound(key=one.key, problem=f"{one.kind}: {one.message}"))
     if arguments.json:
         session.out.json(found.to_json())
     else:

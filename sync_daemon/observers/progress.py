@@ -1,4 +1,5 @@
-"""Progress bars on a terminal: bytes, rate and time left, a bar for each version at work.
+"""Progress bars on a terminal: bytes, rate and time left, a bar for each version at work,
+and above them one for a run of several versions.
 
 A listener like any other, and a context manager: log lines are written above the bars
 for as long as these are drawn.
@@ -25,15 +26,43 @@ from rich.text import Text
 from sync_daemon.domain.events import (
     BytesMoved,
     Event,
+    RunStarted,
     VersionFailed,
     VersionPassed,
     VersionPlanned,
     VersionPublished,
+    VersionRefused,
     VersionUnchanged,
 )
 from sync_daemon.observers.lines import Lines, printable
 
-_ENDS = (VersionPublished, VersionFailed, VersionPassed, VersionUnchanged)
+_ENDS = (VersionPublished, VersionFailed, VersionPassed, VersionRefused, VersionUnchanged)
+
+
+class _Overall:
+    """The bar of a run: bytes of the versions planned so far, and how many are done."""
+
+    def __init__(self, bars: Bars, versions: int) -> None:
+        self._bars = bars
+        self._versions, self._done, self._bytes = versions, 0, 0
+        self._task = bars.add_task(self._title(), total=0)
+
+    def plan(self, size: int) -> None:
+        """Expect `size` bytes more, or fewer: what another version moved comes off again."""
+        self._bytes += size
+        self._bars.update(self._task, total=self._bytes)
+
+    def advance(self, count: int) -> None:
+        """Count bytes that arrived."""
+        self._bars.advance(self._task, count)
+
+    def end_one(self) -> None:
+        """Count a version that ended, however it did."""
+        self._done += 1
+        self._bars.update(self._task, description=self._title())
+
+    def _title(self) -> str:
+        return f"{self._done} of {self._versions} versions"
 
 
 class Progress:
@@ -52,6 +81,7 @@ class Progress:
             transient=True,
         )
         self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._overall: _Overall | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -65,16 +95,38 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Move, add or remove a bar."""
         if isinstance(event, BytesMoved):
-            if (task := self._tasks.get((event.model, event.version))) is not None:
-                self._bars.advance(task, event.bytes)
+            self._advance((event.model, event.version), event.bytes)
         elif isinstance(event, VersionPlanned):
-            name = printable(f"{event.model}@{event.version}")
-            task = self._bars.add_task(name, total=event.fetch_bytes)
-            self._tasks[event.model, event.version] = task
+            self._begin(event)
         elif isinstance(event, _ENDS):
-            task = self._tasks.pop((event.model, event.version), None)
-            if task is not None:
-                self._bars.remove_task(task)
+            self._end((event.model, event.version))
+        elif isinstance(event, RunStarted) and event.versions > 1:
+            self._overall = _Overall(self._bars, event.versions)
+
+    def _begin(self, event: VersionPlanned) -> None:
+        name = printable(f"{event.model}@{event.version}")
+        task = self._bars.add_task(name, total=event.fetch_bytes)
+        self._tasks[event.model, event.version] = task
+        if self._overall is not None:
+            self._overall.plan(event.fetch_bytes)
+
+    def _advance(self, version: tuple[str, str], count: int) -> None:
+        if (task := self._tasks.get(version)) is None:
+            return
+        self._bars.advance(task, count)
+        if self._overall is not None:
+            self._overall.advance(count)
+
+    def _end(self, version: tuple[str, str]) -> None:
+        task = self._tasks.pop(version, None)
+        if self._overall is not None:
+            self._overall.end_one()
+        if task is None:
+            return
+        bar = next(one for one in self._bars.tasks if one.id == task)
+        if self._overall is not None:
+            self._overall.plan(int(bar.completed - (bar.total or 0)))
+        self._bars.remove_task(task)
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -1,9 +1,17 @@
 """`plan` and `--dry-run`: the same value, written nowhere."""
 
+import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from sync_daemon.cli.output import Output
+from sync_daemon.cli.reporting import show_plans
+from sync_daemon.domain.listing import RemoteFile
+from sync_daemon.domain.names import ModelName, RepoPath
+from sync_daemon.domain.plan import Cost, Plan, PlannedFile
+from sync_daemon.domain.report import RunReport, VersionReport
 from tests.cli.conftest import Cli
 from tests.support.daemon import Ran
 
@@ -21,7 +29,7 @@ def change(cli: Cli) -> None:
 def steady(ran: Ran) -> dict[str, Any]:
     """The report without what differs from run to run."""
     document: dict[str, Any] = ran.json
-    for field in ("run_id", "started", "seconds"):
+    for field in ("run_id", "started", "seconds", "free_bytes"):
         del document[field]
     for model in document["models"]:
         del model["seconds"]
@@ -54,6 +62,24 @@ def test_what_was_planned_is_what_is_fetched(cli: Cli) -> None:
     assert set(planned["plan"]["bytes"]) == {"total", "fetch", "reused", "staged"}
     done = cli("run-once", "--json").versions()["m@main"]
     assert done["bytes"]["fetched"] == planned["plan"]["bytes"]["fetch"]
+
+
+def test_the_free_space_is_told_where_the_store_knows_it(cli: Cli) -> None:
+    assert cli("plan", "--json").json["free_bytes"] is None, "there is no directory yet"
+    assert "free in the store" not in cli("plan").out
+    cli("run-once")
+    assert cli("plan", "--json").json["free_bytes"] > 0
+    assert cli("plan").out.splitlines()[-1].startswith("free in the store: ")
+
+
+def test_a_plan_that_does_not_fit_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    file = RemoteFile(RepoPath("w.bin"), 100)
+    plan = Plan((PlannedFile(file, None),), (file.path,), (), (), Cost(1, 1))
+    version = VersionReport(ModelName("m"), "1", "planned", plan=plan)
+    report = RunReport("r", "full", datetime.now(UTC), 0.1, (version,))
+    for free, fits in ((100, True), (99, False)):
+        show_plans(report, Output(sys.stdout), files=False, free=free)
+        assert ("would not fit" in capsys.readouterr().out) is not fits
 
 
 def test_people_see_counts_exact_bytes_and_requests(cli: Cli) -> None:

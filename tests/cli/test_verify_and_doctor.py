@@ -126,6 +126,10 @@ def test_damage_exits_4_and_names_the_file(published: Mirror, kind: str) -> None
     assert "model.safetensors" in row
     assert published.blob.name in row
     assert "hint: " in out
+    logged = [json.loads(line) for line in published.talk.splitlines()]
+    told = next(line for line in logged if line["event"] == "damage.found")
+    assert (told["level"], Path(told["key"]).name) == ("error", published.blob.name)
+    assert told["problem"].startswith(f"{kind}: ")
     assert published("verify")[0] == (0 if deep_only else 4)
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from sync_daemon.domain.events import (
     BytesMoved,
     Event,
+    RunStarted,
     VersionFailed,
     VersionPlanned,
+    VersionRefused,
     VersionUnchanged,
 )
 from sync_daemon.observers.lines import Lines
@@ -74,6 +76,29 @@ def test_a_version_that_ended_has_no_bar_and_strangers_are_ignored() -> None:
         ):
             progress(event)
         assert [task.description for task in progress.tasks] == ["empty@1"]
+
+
+def test_a_run_of_several_versions_has_a_bar_of_its_own_above_theirs() -> None:
+    """What a version did not move itself, or moved twice, is taken into account at its end."""
+    with Progress(Lines(Terminal())) as progress:
+        progress(RunStarted(run_id="r", mode="full", versions=3))
+        progress(planned("a", 100))
+        progress(planned("b", 100))
+        progress(BytesMoved(model="a", version="1", bytes=100))
+        progress(BytesMoved(model="b", version="1", bytes=40))
+        progress(VersionUnchanged(model="b", version="1", commit="c"))
+        progress(VersionRefused(model="c", version="1", reasons=("no",)))
+        overall, bar = progress.tasks
+    assert overall.description == "2 of 3 versions"
+    assert (overall.completed, overall.total) == (140, 140)
+    assert (bar.description, bar.completed) == ("a@1", 100)
+
+
+def test_a_run_of_one_version_has_one_bar() -> None:
+    with Progress(Lines(Terminal())) as progress:
+        progress(RunStarted(run_id="r", mode="full", versions=1))
+        progress(planned("a", 100))
+        assert [task.description for task in progress.tasks] == ["a@1"]
 
 
 def start(tmp_path: Path, hub: Hub, *args: str) -> tuple[subprocess.Popen[bytes], int]:
