@@ -5,10 +5,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 MINIO  := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 DEMO   := $(BIN)/sync-daemon --config config/demo/mirror.yaml
 
-.PHONY: help demo test check fmt minio lock bench clean
+.PHONY: help demo test check faults fmt minio lock bench bench-all clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 demo: $(VENV)/.run ## mirror a small sample model from a directory into ./mirror, twice
 	$(DEMO) run-once
@@ -19,6 +19,9 @@ demo: $(VENV)/.run ## mirror a small sample model from a directory into ./mirror
 
 test: $(VENV)/.dev minio ## install what the tests need, MinIO included, and run everything
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pytest -n 2 --dist loadgroup
+
+faults: $(VENV)/.dev ## print what comes of every kind of trouble with an origin
+	$(BIN)/pytest -s tests/e2e/test_bad_origins.py
 
 check: $(VENV)/.dev ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -35,6 +38,9 @@ minio: $(VENV)/.dev ## build the MinIO server for the tests (needs Go; about 3 m
 
 bench: $(VENV)/.bench minio ## compare with rclone on this machine (docs/performance.md)
 	$(BIN)/python benchmarks/work_a.py
+
+bench-all: $(VENV)/.bench minio ## run every benchmark of docs/performance.md
+	@for one in work_a unchanged changed slow_origin memory resume rates hashing; do echo "## $$one"; $(BIN)/python benchmarks/$$one.py || exit 1; done
 
 lock: ## resolve the dependencies anew into requirements/
 	for set in run dev bench; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$([ $$set = run ] || echo --group $$set) pyproject.toml -o requirements/$$set.txt; done

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sync_daemon.cli.output import Column, Output, exact_size, human_size, plural
+from sync_daemon.domain.plan import content_key
 from sync_daemon.domain.report import RunReport, VersionReport
 
 
@@ -13,7 +14,7 @@ def show_plans(report: RunReport, out: Output, *, files: bool, free: int | None)
     for version in report.versions:
         _show_plan(version, out, files=files)
     plans = [version.plan for version in report.versions if version.plan]
-    fetch = sum(plan.fetch_bytes for plan in plans)
+    fetch = _distinct_bytes(report)
     bad = sum(version.status in {"failed", "refused"} for version in report.versions)
     out.line(
         f"{plural(len(report.versions), 'version')}: {len(plans)} to sync, {bad} with problems;"
@@ -24,6 +25,17 @@ def show_plans(report: RunReport, out: Output, *, files: bool, free: int | None)
     out.line(f"free in the store: {exact_size(free)}", "red" if free < fetch else "")
     if free < fetch:
         out.line("hint: the run would not fit: make room, or select fewer files", "red")
+
+
+def _distinct_bytes(report: RunReport) -> int:
+    """Return what all planned versions fetch together: a shared content is fetched once."""
+    sizes = {
+        (file.sha256 or (version.model, content_key(file))): file.size
+        for version in report.versions
+        if version.plan
+        for file in version.plan.fetches
+    }
+    return sum(sizes.values())
 
 
 def _show_plan(report: VersionReport, out: Output, *, files: bool) -> None:

@@ -12,6 +12,7 @@ from types import FrameType
 
 from sync_daemon.domain.report import EXIT_INTERRUPTED
 
+_STOPPING = b"\r\nstopping; parts that are under way may take some seconds. Again: at once\r\n"
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -31,6 +32,8 @@ def stoppable(stop: threading.Event, *, graceful: bool) -> Iterator[None]:
         if stop.is_set():
             _leave_at_once()
         stop.set()
+        if graceful and sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), _STOPPING)
         if not graceful:
             raise KeyboardInterrupt
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -72,21 +73,19 @@ def _parse(raw: RawFile) -> RemoteFile:
 
 def _contradictions(files: list[RemoteFile]) -> list[str]:
     paths = [file.path for file in files]
-    doubled = sorted({path for path in paths if paths.count(path) > 1}) if _repeats(paths) else []
+    doubled = sorted(path for path, count in Counter(paths).items() if count > 1)
     reasons = [f"file name {path!r}: listed twice" for path in doubled]
     if both := find_file_and_folder(paths):
         reasons.append(f"file name {both!r}: is both a file and a folder")
-    sizes: dict[Digest, int] = {}
+    sizes: dict[object, int] = {}
     reasons.extend(
-        f"file name {file.path!r}: one SHA-256 is listed with two sizes"
+        f"file name {file.path!r}: one content is listed with two sizes"
         for file in files
-        if file.sha256 and sizes.setdefault(file.sha256, file.size) != file.size
+        if (content := file.sha256 or file.git_oid) is not None
+        and not (file.lfs and file.sha256 is None)
+        and sizes.setdefault(content, file.size) != file.size
     )
     return reasons
-
-
-def _repeats(paths: list[RepoPath]) -> bool:
-    return len(set(paths)) != len(paths)
 
 
 def _left_behind(

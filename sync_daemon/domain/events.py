@@ -60,6 +60,15 @@ class RunReportLost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CleanUpFailed(Event):
+    """What nobody will finish could not be removed; the next full run tries again."""
+
+    name: ClassVar[str] = "cleanup.failed"
+    level: ClassVar[Level] = "warning"
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class VersionPlanned(Event):
     """The difference is known; transfer begins. Sizes in bytes."""
 

@@ -34,9 +34,14 @@ def blob_shelf(digest: Digest) -> str:
     return f"{BLOBS}{digest[:2]}/"
 
 
+def manifests(model: ModelName, version: VersionName) -> str:
+    """The prefix of all manifests of a version."""
+    return f"{MODELS}{model}/{version}/manifests/"
+
+
 def manifest(model: ModelName, version: VersionName, digest: Digest) -> str:
     """An immutable manifest, named by the digest of its bytes."""
-    return f"{MODELS}{model}/{version}/manifests/{digest}.json"
+    return f"{manifests(model, version)}{digest}.json"
 
 
 def current(model: ModelName, version: VersionName) -> str:

@@ -144,7 +144,8 @@ class RunReport:
         kinds = {report.error.kind for report in self.versions if report.error}
         if "interrupted" in statuses:
             return EXIT_INTERRUPTED
-        if statuses == {"failed"} and kinds <= UNREACHABLE:
+        moved = any(report.bytes.fetched or report.bytes.uploaded for report in self.versions)
+        if statuses == {"failed"} and kinds <= UNREACHABLE and not moved:
             return EXIT_UNREACHABLE
         if statuses & _FAILURES:
             return EXIT_FAILED

@@ -36,10 +36,10 @@ class Fetch:
     def identity(self) -> object:
         """What makes two fetches one: the digest, or the git oid within one repository."""
         if self.file.sha256 is not None:
-            return self.file.sha256
+            return self.file.sha256, self.file.size
         place = (self.origin.name, self.repository)
         if self.file.git_oid is not None:
-            return (*place, self.file.git_oid)
+            return (*place, self.file.git_oid, self.file.size)
         return (*place, self.commit, self.file.path)
 
     @property
@@ -78,6 +78,7 @@ class Blob:
         self.restarts = 0
         self.in_flight = 0
         self.started = 0.0
+        self.saved = 0.0
         self._release = release
         self.reset()
 
@@ -110,13 +111,17 @@ class Blob:
 
     @property
     def resumable(self) -> bool:
-        """Whether a journal is worth writing: a git oid's hash has no state to keep."""
-        kept = self.fetch.file.sha256 is not None or self.fetch.file.git_oid is None
+        """Whether a journal is worth writing. The hash behind a git oid has no state to keep,
+        and of a file without digest or ETag nobody can say that it is still the same."""
+        file = self.fetch.file
+        kept = file.sha256 is not None or (file.git_oid is None and file.token is not None)
         return kept and self.parts > 1 and not self.serial
 
     def resume(self, adopted: Adopted) -> bool:
         """Go on where a journal left off; False if its hash cannot be taken up here."""
         checkpoint = adopted.checkpoint
+        if checkpoint.size != self.size:
+            return False
         sha256 = resume_sha256(bytes.fromhex(checkpoint.state)) if checkpoint.done else None
         if checkpoint.done and sha256 is None:
             return False
@@ -129,26 +134,33 @@ class Blob:
             self.hash.states[checkpoint.done] = bytes.fromhex(checkpoint.state)
         return True
 
-    def checkpoint(self) -> Checkpoint | None:
-        """Return how far it is, if it is resumable and that is news since the last time."""
+    def checkpoint(self, *, again: bool = False) -> Checkpoint | None:
+        """Return how far it is, if it is resumable and that is news, or to be said `again`."""
         with self.hash.lock:
             done = 0
             while done in self.stored:
                 done += 1
             done = max((n for n in self.hash.states if n <= done), default=0)
-            if self.upload is None or not self.resumable or done <= self.saved_parts:
+            if self.upload is None or not self.resumable or done < self.saved_parts:
+                return None
+            if done == self.saved_parts and not again:
                 return None
             state = self.hash.states.get(done, b"")
             self.hash.states = {n: s for n, s in self.hash.states.items() if n >= done}
             self.saved_parts = done
             parts = [self.stored[number] for number in range(done)]
         return Checkpoint(
-            self.key, self.upload, self.part_size, done, state.hex(), digest_of(parts)
+            self.key, self.upload, self.size, self.part_size, done, state.hex(), digest_of(parts)
         )
 
     def fail(self, error: BaseException) -> None:
         """Give up; the first reason counts."""
         self.failure = self.failure or error
+
+    @property
+    def whole(self) -> bool:
+        """Whether every part is stored and hashed: only to be completed, also after a stop."""
+        return self.parts > 1 and len(self.stored) == self.parts == self.hash.head
 
     def span(self, number: int) -> tuple[int, int]:
         """Return where part `number` (from 0) begins and ends."""

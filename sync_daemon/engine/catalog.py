@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from sync_daemon.domain.digests import CommitId
-from sync_daemon.domain.errors import SyncError
+from sync_daemon.domain.errors import RevisionNotFound, SyncError
 from sync_daemon.domain.listing import Refs, Repository, Resolved
 from sync_daemon.domain.versions import newest_tags
 from sync_daemon.domain.wanted import Wanted, WantedTags
@@ -49,9 +49,17 @@ class Catalog:
         )
 
     def tags(self, wanted: WantedTags) -> tuple[str, ...]:
-        """Return the tags that an entry means, newest first."""
+        """Return the tags that an entry means, newest first.
+
+        Raises RevisionNotFound when none matches: a pattern that mirrors nothing is a mistake.
+        """
         refs = self.refs(wanted.origin, wanted.repository)
-        return newest_tags(refs.tags, wanted.pattern, wanted.latest)
+        found = newest_tags(refs.tags, wanted.pattern, wanted.latest)
+        if not found:
+            message = f"no tag of {wanted.repository.name} matches {wanted.pattern!r}"
+            hint = f"it has {len(refs.tags)} tags; correct the pattern, or leave the entry out"
+            raise RevisionNotFound(message, hint=hint)
+        return found
 
     def refs(self, origin: str, repository: Repository) -> Refs:
         """Return a repository's names; asked once a run, an error is remembered too."""

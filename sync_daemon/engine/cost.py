@@ -26,5 +26,4 @@ def publishing(plan: Plan) -> Cost:
         for file in plan.files
         if "/" not in file.remote.path
     )
-    marks = 1 if plan.reused else 0
-    return Cost(0, 4 + marks + headers)
+    return Cost(0, 4 + headers)

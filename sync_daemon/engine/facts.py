@@ -20,8 +20,12 @@ Read = Callable[[FileEntry, int, int], bytes]
 
 _PREFIX = 8
 _FIRST = 64 * 1024
-_LONGEST = 100_000_000
+_LONGEST = 16 * 1024**2
+"""The format allows 100 MB; a header that long would not fit beside the buffers."""
+
 _LARGEST = 2**48
+_DIMENSIONS = 16
+_NAME = 200
 _CONFIG_LONGEST = 4 * 1024**2
 
 
@@ -61,13 +65,13 @@ def _count(header: dict[str, Any]) -> Counter[str]:
         if name == "__metadata__" or not isinstance(tensor, dict):
             continue
         dtype = tensor.get("dtype")
-        if isinstance(dtype, str) and (shape := _shape(tensor.get("shape"))) is not None:
-            counts[dtype] += math.prod(shape)
+        if is_plain(dtype) and (shape := _shape(tensor.get("shape"))) is not None:
+            counts[str(dtype)] += math.prod(shape)
     return counts
 
 
 def _shape(value: object) -> list[int] | None:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or len(value) > _DIMENSIONS:
         return None
     return value if all(type(n) is int and 0 <= n < _LARGEST for n in value) else None
 
@@ -77,10 +81,14 @@ def _architecture(entry: FileEntry, read: Read) -> str | None:
         return None
     config = _parse(read(entry, 0, entry.size)) or {}
     names = config.get("architectures")
-    if isinstance(names, list) and names and isinstance(names[0], str):
-        return names[0]
-    kind = config.get("model_type")
-    return kind if isinstance(kind, str) else None
+    first = names[0] if isinstance(names, list) and names else config.get("model_type")
+    return str(first) if is_plain(first) else None
+
+
+def is_plain(value: object) -> bool:
+    """Tell whether a value is a line of text that a manifest can carry and people can read:
+    no control characters, no lone surrogates, not endless."""
+    return isinstance(value, str) and len(value) <= _NAME and value.isprintable()
 
 
 def _parse(data: bytes) -> dict[str, Any] | None:

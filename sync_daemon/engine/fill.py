@@ -14,11 +14,18 @@ from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.ports import Clock, Emit, Reader
 
+_PAUSE = 0.1
+"""Seconds before an answer that broke after some progress is continued."""
+
 _SOON = 0.25
 """Seconds that a chunk may take before what has come of it is accounted for."""
 
 _PROGRESS = 64 * 1024
 """Bytes after which a broken answer was not in vain and does not count as a failed attempt."""
+
+
+class TooSlow(OriginUnavailable):
+    """Below the minimum speed: however much came, the attempt was in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +64,11 @@ class Filler:
                     for count in self.pump(fetch, reader, view[done:], alive):
                         done += count
                         filled(done)
-            except OriginUnavailable:
-                if done - before < _PROGRESS:
+            except OriginUnavailable as error:
+                if done - before < _PROGRESS or isinstance(error, TooSlow):
                     raise
+                if self.clock.wait(_PAUSE):
+                    raise Interrupted(f"{fetch}: stopped") from error
 
         while done < len(view):
             self.retry(f"fetch {fetch}", read_on)
@@ -79,34 +88,42 @@ class Filler:
                 message = f"{fetch}: given up"
                 raise Interrupted(message)
             allowed = allowed or self.throttle.allow(len(view) - done)
-            count, seconds = self._read(reader, view[done : done + allowed])
+            count, seconds, broken = self._read(reader, view[done : done + allowed])
             self.pace.record(count, seconds)
             waited, moved = waited + seconds, moved + count
-            if not count:
+            if not count and broken is None:
                 message = f"{fetch}: the answer ended {len(view) - done} bytes early"
-                raise OriginUnavailable(message)
+                raise OriginUnavailable(message, hint="the next run goes on from here")
             done, allowed = done + count, allowed - count
             meter.active().add(fetched=count)
             self.emit(BytesMoved(model=fetch.model, version=fetch.version, bytes=count))
             yield count
+            if broken is not None:
+                raise broken
             if waited >= self.patience:
                 self._check_speed(fetch, moved / waited)
                 waited, moved = 0.0, 0
 
-    def _read(self, reader: Reader, view: memoryview) -> tuple[int, float]:
-        """Fill `view`, or as much of it as comes soon; return bytes and the seconds waited.
+    def _read(
+        self, reader: Reader, view: memoryview
+    ) -> tuple[int, float, OriginUnavailable | None]:
+        """Fill `view`, or as much of it as comes soon; return bytes, the seconds waited, and
+        what broke the answer after these bytes.
 
         A socket gives 128 KiB at a time; to account for each piece would cost more than it.
         """
         began = self.clock.monotonic()
         done, seconds = 0, 0.0
         while done < len(view) and seconds < _SOON:
-            count = reader.readinto(view[done:])
+            try:
+                count = reader.readinto(view[done:])
+            except OriginUnavailable as error:
+                return done, self.clock.monotonic() - began, error
             seconds = self.clock.monotonic() - began
             if not count:
                 break
             done += count
-        return done, seconds
+        return done, seconds, None
 
     def _check_speed(self, fetch: Fetch, speed: float) -> None:
         if speed < self.min_speed:
@@ -114,4 +131,4 @@ class Filler:
                 f"{fetch}: {speed:.0f} bytes/s over {self.patience:.0f} s is below "
                 f"transfer.min_speed ({self.min_speed})"
             )
-            raise OriginUnavailable(message)
+            raise TooSlow(message, hint="see transfer.min_speed; the next run goes on from here")

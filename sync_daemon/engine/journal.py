@@ -17,12 +17,11 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from sync_daemon.domain import canonical, keys
 from sync_daemon.domain.digests import Digest
-from sync_daemon.domain.errors import UploadGone
+from sync_daemon.domain.errors import PreconditionFailed, UploadGone
 from sync_daemon.engine.owner import Owner, is_gone, this_process
 from sync_daemon.engine.retry import Retry
 from sync_daemon.ports import ObjectInfo, ObjectStore, Part
@@ -40,6 +39,7 @@ class Checkpoint:
 
     key: str
     upload: str
+    size: int
     part_size: int
     done: int
     state: str
@@ -50,8 +50,14 @@ class Checkpoint:
         """Read what `write` wrote. Raises ValueError, KeyError or TypeError otherwise."""
         found = cls(**document)
         bytes.fromhex(found.state)
-        if not (type(found.done) is type(found.part_size) is int and found.part_size > 0):
-            message = "part_size and done are numbers"
+        if {type(found.size), type(found.part_size), type(found.done)} != {int}:
+            message = "size, part_size and done are numbers"
+            raise ValueError(message)
+        if (
+            found.part_size <= 0
+            or not 0 <= found.done * found.part_size < found.size + found.part_size
+        ):
+            message = "there cannot be so many parts"
             raise ValueError(message)
         return found
 
@@ -59,7 +65,8 @@ class Checkpoint:
         """Tell whether the store lists the parts that this was written about."""
         first = parts[: self.done]
         whole = all(
-            part.number == number and part.size == self.part_size
+            part.number == number
+            and part.size == min(self.part_size, self.size - (number - 1) * self.part_size)
             for number, part in enumerate(first, start=1)
         )
         return len(first) == self.done and whole and digest_of(first) == self.etags
@@ -72,10 +79,11 @@ def digest_of(parts: Sequence[Part]) -> Digest:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A checkpoint that was found sound, and its stored parts."""
+    """A checkpoint that was found sound, its stored parts, and the journal it was read from."""
 
     checkpoint: Checkpoint
     parts: tuple[Part, ...]
+    journal: str
 
 
 class Journals:
@@ -105,57 +113,90 @@ class Journals:
         The others that were left for this blob are removed, with their uploads.
         """
         with self._lock:
-            found = {info.key: info for info in self._found.pop(identity, [])}
-            ours = identity in self._written
-        if ours and (info := self._store.stat(self._key(identity))) is not None:
-            found[info.key] = info  # this run wrote it, failed, and tries again
+            found = {info.key for info in self._found.pop(identity, [])}
+            if identity in self._written:
+                found.add(self._key(identity))  # this run wrote it, failed, and tries again
         best: Adopted | None = None
-        for info in found.values():
-            adopted = self._examine(info)
+        for key in sorted(found):
+            adopted = self._examine(key)
             if adopted is None:
                 continue
-            loser = adopted
+            loser: Adopted | None = adopted
             if best is None or adopted.checkpoint.done > best.checkpoint.done:
-                loser, best = best or adopted, adopted
-            if loser is not best:
-                self._discard(loser.checkpoint)
+                loser, best = best, adopted
+            if loser is not None:
+                self.discard(loser)
         return best
 
-    def _examine(self, info: ObjectInfo) -> Adopted | None:
-        """Take over one journal, unless its owner is alive; an unsound one is removed."""
+    def _examine(self, key: str, silence: timedelta = STALE) -> Adopted | None:
+        """Claim one journal, unless its owner is alive; an unsound one is removed."""
+        if (checkpoint := self._take(key, silence)) is None:
+            return None
         try:
-            document = json.loads(self._store.get(info.key).data)
+            parts = self._retry(
+                f"list the parts of {key}",
+                lambda: self._store.parts(checkpoint.key, checkpoint.upload),
+            )
+        except UploadGone:
+            self._remove(key)
+            return None
+        adopted = Adopted(checkpoint, tuple(parts[: checkpoint.done]), key)
+        if not checkpoint.fits(parts):
+            self.discard(adopted)
+            return None
+        return adopted
+
+    def _take(self, key: str, silence: timedelta) -> Checkpoint | None:
+        """Read a journal and make it ours; None if it is gone, unreadable or another's."""
+        try:
+            found = self._retry(f"read {key}", lambda: self._store.get(key))
+            document = json.loads(found.data)
             owner = Owner(**document.pop("owner"))
             checkpoint = Checkpoint.parse(document)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError, AttributeError):
-            self._store.delete(info.key)
+            self._remove(key)
             return None
-        if owner != self._here and not is_gone(owner, self._here) and self._age(info) < STALE:
+        gone = owner == self._here or is_gone(owner, self._here)
+        if not gone and self._store.now() - found.modified < silence:
             return None
-        self._store.delete(info.key)
+        return checkpoint if self._claim(key, checkpoint, found.etag) else None
+
+    def _claim(self, key: str, checkpoint: Checkpoint, etag: str) -> bool:
+        """Put our name into a journal whose owner is gone; False if another was first."""
+        data = self._encode(checkpoint)
         try:
-            parts = self._store.parts(checkpoint.key, checkpoint.upload)
-        except UploadGone:
-            return None
-        if not checkpoint.fits(parts):
-            self._discard(checkpoint)
-            return None
-        return Adopted(checkpoint, tuple(parts[: checkpoint.done]))
+            self._retry(f"claim {key}", lambda: self._store.put(key, data, if_match=etag))
+        except PreconditionFailed:
+            return False
+        return True
 
-    def _age(self, info: ObjectInfo) -> timedelta:
-        return self._store.now() - info.modified
+    def discard(self, adopted: Adopted) -> None:
+        """Remove an upload that will not be finished, then its journal."""
+        checkpoint = adopted.checkpoint
+        self._retry(
+            f"abort the upload of {checkpoint.key}",
+            lambda: self._store.abort_upload(checkpoint.key, checkpoint.upload),
+        )
+        self._remove(adopted.journal)
 
-    def _discard(self, checkpoint: Checkpoint) -> None:
-        self._store.abort_upload(checkpoint.key, checkpoint.upload)
+    def settle(self, identity: Digest, adopted: Adopted) -> None:
+        """Remove the journal that was adopted, once our own says the same."""
+        if adopted.journal != self._key(identity):
+            self._remove(adopted.journal)
+
+    def _remove(self, key: str) -> None:
+        self._retry(f"remove {key}", lambda: self._store.delete(key))
+
+    def _encode(self, checkpoint: Checkpoint) -> bytes:
+        fields = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+        owner = {name: getattr(self._here, name) for name in Owner.__slots__}
+        return canonical.encode(fields | {"owner": owner})
 
     def write(self, identity: Digest, checkpoint: Checkpoint) -> None:
         """Write how far a blob is. Raises the store's errors."""
-        fields = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
-        owner = {name: getattr(self._here, name) for name in Owner.__slots__}
-        data = canonical.encode(fields | {"owner": owner})
-        self._store.put(self._key(identity), data)
+        self._store.put(self._key(identity), self._encode(checkpoint))
         with self._lock:
             self._written.add(identity)
 
@@ -168,6 +209,9 @@ class Journals:
     def _key(self, identity: Digest) -> str:
         return keys.journal(identity, str(self._here.digest))
 
+    def _age(self, info: ObjectInfo) -> timedelta:
+        return self._store.now() - info.modified
+
     def sweep(self) -> int:
         """Remove what nobody will finish: journals, uploads and staged bytes. Returns how many.
 
@@ -177,12 +221,13 @@ class Journals:
             found = [info for infos in self._found.values() for info in infos]
         removed = 0
         for info in found:
-            if self._age(info) >= ABANDONED and (adopted := self._examine(info)) is not None:
-                self._discard(adopted.checkpoint)
+            old = self._age(info) >= ABANDONED
+            if old and (adopted := self._examine(info.key, ABANDONED)) is not None:
+                self.discard(adopted)
                 removed += 1
         staged = self._retry("list staging", lambda: list(self._store.list(keys.STAGING)))
         for info in staged:
             if self._age(info) >= ABANDONED:
-                self._retry(f"remove {info.key}", partial(self._store.delete, info.key))
+                self._remove(info.key)
                 removed += 1
         return removed

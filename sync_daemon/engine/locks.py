@@ -51,6 +51,24 @@ class Lock:
         return keys.lock(self.scope)
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a lock object says. One that cannot be read is held by nobody known: it expires."""
+
+    ident: str = ""
+    state: str = "held"
+    owner: Owner | None = None
+
+    @classmethod
+    def parse(cls, data: bytes) -> Body:
+        """Read a lock object."""
+        try:
+            raw = json.loads(data)
+            return cls(raw["id"], raw["state"], Owner(**raw["owner"]))
+        except (ValueError, TypeError, KeyError):
+            return cls()
+
+
 class Locks:
     """Takes, refreshes and releases locks; one per process. Close it at the end."""
 
@@ -108,31 +126,35 @@ class Locks:
         return lock
 
     def _take_over(self, lock: Lock, data: bytes) -> None:
-        scope = lock.scope
-        found = self._retry(f"read the lock of {scope}", lambda: self._store.get(lock.key))
-        body = json.loads(found.data)
-        if body["id"] == lock.ident:  # our own write, whose answer was lost
+        found, body = self._look(lock)
+        if body.ident == lock.ident:  # our own write, whose answer was lost
             lock.etag = found.etag
             return
-        owner = Owner(**body["owner"])
-        reason = self._why_free(body["state"], owner, found)
+        reason = self._why_free(body, found)
         if reason is None:
-            message = f"{scope} is locked by {owner}"
+            message = f"{lock.scope} is locked by {body.owner}"
             raise LockedElsewhere(message, hint="it is being worked on; wait for it to end")
         try:
             lock.etag = self._retry(
-                f"lock {scope}", lambda: self._store.put(lock.key, data, if_match=found.etag)
+                f"lock {lock.scope}", lambda: self._store.put(lock.key, data, if_match=found.etag)
             )
         except PreconditionFailed as error:
-            message = f"{scope} was locked by another a moment ago"
-            raise LockedElsewhere(message) from error
-        if body["state"] != "released":
-            self._emit(LockTakenOver(scope=scope, owner=str(owner), reason=reason))
+            found, again = self._look(lock)
+            if again.ident != lock.ident:
+                message = f"{lock.scope} was locked by another a moment ago"
+                raise LockedElsewhere(message) from error
+            lock.etag = found.etag
+        if body.state != "released":
+            self._emit(LockTakenOver(scope=lock.scope, owner=str(body.owner), reason=reason))
 
-    def _why_free(self, state: str, owner: Owner, found: Content) -> str | None:
-        if state == "released":
+    def _look(self, lock: Lock) -> tuple[Content, Body]:
+        found = self._retry(f"read the lock of {lock.scope}", lambda: self._store.get(lock.key))
+        return found, Body.parse(found.data)
+
+    def _why_free(self, body: Body, found: Content) -> str | None:
+        if body.state == "released":
             return "released"
-        if is_gone(owner, self._here):
+        if body.owner is not None and is_gone(body.owner, self._here):
             return "its process has ended"
         age = (self._store.now() - found.modified).total_seconds()
         return f"not refreshed for {age:.0f} s" if age > EXPIRY else None
@@ -194,11 +216,13 @@ class Locks:
                 self._tell_lost(lock, lock.lost)
 
     def _write_again(self, lock: Lock) -> None:
+        began = self._clock.monotonic()
         try:
             lock.etag = self._store.put(lock.key, self._body(lock, "held"), if_match=lock.etag)
         except PreconditionFailed:
             found = self._store.get(lock.key)
-            if json.loads(found.data)["id"] != lock.ident:
+            if Body.parse(found.data).ident != lock.ident:
                 raise
             lock.etag = found.etag  # an earlier refresh went through, only its answer was lost
-        lock.refreshed = self._clock.monotonic()
+        else:
+            lock.refreshed = began

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sync_daemon import meter
 from sync_daemon.domain.digests import CommitId, Digest
-from sync_daemon.domain.errors import Interrupted, SyncError
+from sync_daemon.domain.errors import Interrupted, OriginLied, SyncError, Unavailable
 from sync_daemon.domain.listing import RemoteFile
 from sync_daemon.domain.manifest import FileEntry, Manifest
 from sync_daemon.domain.plan import Held, Plan, content_key, known_digest
@@ -43,6 +43,7 @@ def gather(
     if any(file.git_oid and not file.lfs and file.git_oid not in oids for file in files):
         oids = tools.siblings.oids(wanted) | oids
     known = {digest for file in files if (digest := known_digest(file, oids))}
+    tools.vault.unmark(known)
     return Held(tools.vault.prove(known), oids)
 
 
@@ -50,7 +51,6 @@ def transfer(
     wanted: Wanted, commit: CommitId, plan: Plan, origin: Origin, tools: Tools
 ) -> Receipts:
     """Move what is missing. Every file is tried, then the first failure is raised (I6)."""
-    tools.vault.unmark(file.held for file in plan.reused if file.held)
     spent = meter.active()
     asked: dict[object, tuple[Future[Receipt], bool]] = {}
     errors: list[BaseException] = []
@@ -60,12 +60,18 @@ def transfer(
             asked[content_key(file)] = tools.transfer.submit(fetch)
         except SyncError as refused:
             errors.append(refused)
+    wanted_files = {content_key(file): file for file in plan.fetches}
     moved: dict[object, Moved] = {}
     for key, (future, here) in asked.items():
         if (error := future.exception()) is not None:
             errors.append(error)
             continue
         receipt = future.result()
+        file = wanted_files[key]
+        if receipt.size != file.size:
+            errors.append(_wrong_size(file, receipt))
+            continue
+        tools.vault.unmark((receipt.sha256,))
         tools.vault.remember(receipt.sha256, receipt.size)
         moved[key] = Moved(receipt, here)
     if errors:
@@ -73,9 +79,15 @@ def transfer(
     return moved
 
 
+def _wrong_size(file: RemoteFile, receipt: Receipt) -> OriginLied:
+    message = f"{file.path}: listed with {file.size} bytes, but its content has {receipt.size}"
+    return OriginLied(message, hint="the origin contradicts itself; tell its operator")
+
+
 def _summary(errors: list[BaseException], asked: int) -> BaseException:
-    """One error that stands for all: an interruption, else the first in file order."""
-    first = next((e for e in errors if isinstance(e, Interrupted)), errors[0])
+    """One error that stands for all: an interruption, else the first that will not heal."""
+    lasting = [error for error in errors if not isinstance(error, Unavailable)]
+    first = next((e for e in lasting if isinstance(e, Interrupted)), (lasting or errors)[0])
     if len(errors) == 1 or not isinstance(first, SyncError):
         return first
     message = f"{len(errors)} of {asked} files failed, the first: {first}"

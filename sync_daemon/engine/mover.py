@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sync_daemon import meter
 from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
-from sync_daemon.domain.errors import Interrupted, PreconditionFailed, SyncError
+from sync_daemon.domain.errors import Interrupted, PreconditionFailed, SyncError, UploadGone
 from sync_daemon.domain.events import BlobResumed, BytesMoved, JournalLost
 from sync_daemon.engine.blob import Blob, Receipt
 from sync_daemon.engine.fill import Filler
@@ -24,6 +24,9 @@ from sync_daemon.engine.journal import Journals
 from sync_daemon.engine.ordered import Streamed
 from sync_daemon.engine.retry import Retry
 from sync_daemon.ports import Clock, Emit, ObjectStore, Part
+
+HEARTBEAT = 20.0
+"""Seconds after which a journal is written again without news: its owner is alive."""
 
 STOP_GRACE = 10.0
 """Seconds after a stop in which a part that is under way may still end and be kept."""
@@ -40,6 +43,7 @@ class Mover:
     clock: Clock
     emit: Emit
     stop: threading.Event
+    largest_part: int
     _stopped: float | None = None
 
     # -- parts -------------------------------------------------------------------------
@@ -114,8 +118,9 @@ class Mover:
             return
         try:
             adopted = self.journals.adopt(blob.fetch.journal)
-            if adopted is not None and not blob.resume(adopted):
-                self.store.abort_upload(adopted.checkpoint.key, adopted.checkpoint.upload)
+            large = adopted is not None and adopted.checkpoint.part_size > self.largest_part
+            if adopted is not None and (large or not blob.resume(adopted)):
+                self.journals.discard(adopted)
                 adopted = None
         except SyncError as error:
             self._lost(blob, error)
@@ -123,6 +128,7 @@ class Mover:
         if adopted is None:
             return
         self.save(blob)
+        self.journals.settle(blob.fetch.journal, adopted)
         done = sum(part.size for part in adopted.parts)
         fetch = blob.fetch
         self.emit(BytesMoved(model=fetch.model, version=fetch.version, bytes=done))
@@ -132,9 +138,12 @@ class Mover:
         """Write how far a blob is, if that is news. A journal that cannot be written only
         costs the work after a kill: it is no reason to fail."""
         with blob.save_lock:
+            now = self.clock.monotonic()
+            again = now - blob.saved > HEARTBEAT
             try:
-                if (checkpoint := blob.checkpoint()) is not None:
+                if (checkpoint := blob.checkpoint(again=again)) is not None:
                     self.journals.write(blob.fetch.journal, checkpoint)
+                    blob.saved = now
             except SyncError as error:
                 self._lost(blob, error)
 
@@ -155,7 +164,9 @@ class Mover:
 
     def finish(self, blob: Blob) -> Receipt:
         """Prove the digest and make the blob. Raises what stopped it, or DigestMismatch."""
-        if blob.failure is not None:
+        if isinstance(blob.failure, UploadGone) and (there := self._find(blob)) is not None:
+            return there
+        if blob.failure is not None and not (isinstance(blob.failure, Interrupted) and blob.whole):
             raise blob.failure
         digest = blob.hash.verify()
         if blob.parts == 1:
@@ -172,6 +183,17 @@ class Mover:
             uploaded = self._unstage(blob, digest)
         self._forget(blob)
         return Receipt(digest, blob.size, uploaded)
+
+    def _find(self, blob: Blob) -> Receipt | None:
+        """Look whether somebody else completed the blob whose upload is gone."""
+        digest = blob.fetch.file.sha256
+        if digest is None:
+            return None
+        held = self.retry(f"look for {blob.fetch}", lambda: self.store.stat(keys.blob(digest)))
+        if held is None or held.size != blob.size:
+            return None
+        self._forget(blob)
+        return Receipt(digest, blob.size, uploaded=False)
 
     def _put_whole(self, digest: Digest, view: memoryview, blob: Blob) -> bool:
         key, what = keys.blob(digest), f"store {blob.fetch}"

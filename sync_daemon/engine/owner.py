@@ -31,10 +31,19 @@ class Owner:
 def this_process() -> Owner:
     """Return the owner that this process is. The host includes the PID namespace, since
     containers may share a host name while their process numbers mean different things."""
+    machine = _read("/etc/machine-id")[:12]
     namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = _read("/proc/sys/kernel/random/boot_id")
     pid = os.getpid()
-    return Owner(f"{socket.gethostname()}/{namespace}", boot, pid, _start_of(pid) or 0)
+    host = f"{socket.gethostname()}/{machine}/{namespace}"
+    return Owner(host, boot, pid, _start_of(pid) or 0)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
 
 
 def _start_of(pid: int) -> int | None:
@@ -55,7 +64,7 @@ def is_gone(owner: Owner, here: Owner) -> bool:
     if owner.host != here.host:
         return False
     if owner.boot != here.boot:
-        return True
+        return "//" not in here.host  # without a machine id, a namesake is another machine
     try:
         os.kill(owner.pid, 0)
     except ProcessLookupError:

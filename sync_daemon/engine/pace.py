@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 FAST = 32 * 1024**2
 """Bytes per second of one connection above which more connections do not help."""
@@ -20,10 +21,12 @@ _WINDOW = 0.5
 
 
 class Pace:
-    """`limit` is the number of large parts to be moved at once, at most `most`."""
+    """`limit` is the number of large parts to be moved at once, at most `most`; `raised` is
+    called when it has grown."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, raised: Callable[[], None] = lambda: None) -> None:
         self._most = most
+        self._raised = raised
         self._few = min(most, max(4, 2 * (os.cpu_count() or 1)))
         self._lock = threading.Lock()
         self._bytes = 0
@@ -38,5 +41,7 @@ class Pace:
             if self._waited < _WINDOW:
                 return
             slow = self._bytes / self._waited < FAST
-            self.limit = self._most if slow else self._few
+            before, self.limit = self.limit, self._most if slow else self._few
             self._bytes, self._waited = 0, 0.0
+        if self.limit > before:
+            self._raised()

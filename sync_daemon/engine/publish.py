@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sync_daemon.domain import canonical, keys
-from sync_daemon.domain.digests import CommitId
+from sync_daemon.domain.digests import CommitId, Digest
 from sync_daemon.domain.errors import PreconditionFailed
 from sync_daemon.domain.listing import Resolved
 from sync_daemon.domain.manifest import Current, FileEntry, Manifest, Source
 from sync_daemon.domain.wanted import Wanted
-from sync_daemon.engine.facts import read_facts
+from sync_daemon.engine.facts import is_plain, read_facts
 from sync_daemon.engine.locks import Lock
 from sync_daemon.engine.tools import Tools
 from sync_daemon.engine.vault import Vault
@@ -36,7 +38,7 @@ def describe(
         ),
         selection=wanted.selection.digest,
         files=files,
-        licence=licence,
+        licence=licence if is_plain(licence) else None,
         facts=read_facts(files, lambda entry, start, stop: vault.read(entry.sha256, start, stop)),
     )
 
@@ -57,12 +59,19 @@ def publish(
         selection=manifest.selection,
         manifest=digest,
         published_at=tools.clock.now(),
-        previous=pointer.manifest if pointer else None,
+        previous=_before(pointer, digest),
         pin=resolved.pin,
     )
     tools.locks.check(lock)
     tools.vault.publish_current(manifest.model, manifest.version, new, etag)
     return keys.manifest(manifest.model, manifest.version, digest)
+
+
+def _before(pointer: Current | None, digest: Digest) -> Digest | None:
+    """Return what a rollback leads to: never the manifest that is current itself."""
+    if pointer is None:
+        return None
+    return pointer.previous if pointer.manifest == digest else pointer.manifest
 
 
 def is_current(
@@ -92,7 +101,6 @@ def record_refusal(
             "reasons": list(reasons),
         }
     )
-    try:
-        vault.store.put(keys.quarantine(wanted.model, wanted.version, commit), body, if_absent=True)
-    except PreconditionFailed:
-        return
+    key = keys.quarantine(wanted.model, wanted.version, commit)
+    with suppress(PreconditionFailed):
+        vault.retry(f"write {key}", lambda: vault.store.put(key, body, if_absent=True))

@@ -14,7 +14,7 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    wait_random_exponential,
+    wait_exponential_jitter,
 )
 
 from sync_daemon.domain.errors import Interrupted, Unavailable
@@ -23,8 +23,8 @@ from sync_daemon.ports import Clock, Emit
 
 T = TypeVar("T")
 
-FIRST_WAIT = 0.5
-"""Seconds around which the first wait is drawn."""
+FIRST_WAIT = 1.0
+"""Seconds of the first wait; each one doubles, and up to a second is added by chance."""
 
 LONGEST_WAIT = 60.0
 """Seconds that backoff never exceeds; a server may ask for more."""
@@ -45,12 +45,13 @@ class Retry:
         Raises its last Unavailable when patience has run out, any other error at once,
         and Interrupted when the stop event is set while waiting.
         """
-        backoff = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
+        backoff = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT)
 
         began = self.clock.monotonic()
 
         def spent(state: RetryCallState) -> bool:
-            late = self.clock.monotonic() - began >= self.total
+            elapsed = self.clock.monotonic() - began
+            late = elapsed + state.upcoming_sleep >= self.total
             return late or state.attempt_number >= self.attempts
 
         def wait(state: RetryCallState) -> float:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import Interrupted, InvalidName, SyncError
-from sync_daemon.domain.events import RunFinished, RunReportLost, RunStarted
+from sync_daemon.domain.events import CleanUpFailed, RunFinished, RunReportLost, RunStarted
 from sync_daemon.domain.names import VersionName
-from sync_daemon.domain.report import Failure, Mode, RunReport, VersionReport
+from sync_daemon.domain.report import Failure, Mode, RunReport, Status, VersionReport
 from sync_daemon.domain.wanted import Wanted, WantedTags
 from sync_daemon.engine import outcome
 from sync_daemon.engine.catalog import Catalog
@@ -58,9 +58,10 @@ class Engine:
         self.vault.forget()
         self.transfer.forget()
         if how.apply:
+            self.vault.list_marks()
             self.transfer.journals.refresh()
         if how.apply and how.full:
-            self.transfer.journals.sweep()
+            self._clean_up()
         started, began = self.clock.now(), self.clock.monotonic()
         run_id = f"{started:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{uuid.uuid4().hex[:8]}"
         catalog = Catalog(self.origins, self.retry)
@@ -80,6 +81,12 @@ class Engine:
             self._keep(report)
         self.emit(_finished(report))
         return report
+
+    def _clean_up(self) -> None:
+        try:
+            self.transfer.journals.sweep()
+        except SyncError as error:
+            self.emit(CleanUpFailed(error=str(error)))
 
     def _one(self, wanted: Wanted, tools: Tools, how: How) -> VersionReport:
         if self.stop.is_set():
@@ -112,7 +119,7 @@ def _expand(
     entries: tuple[Entry, ...], catalog: Catalog, pool: ThreadPoolExecutor
 ) -> tuple[tuple[Wanted, ...], tuple[VersionReport, ...]]:
     """Turn tag patterns into versions; what cannot be expanded fails as one entry."""
-    named = {(e.model, e.version): e for e in entries if isinstance(e, Wanted)}
+    named = {(e.model, e.version.casefold()): e for e in entries if isinstance(e, Wanted)}
     failed: list[VersionReport] = []
     patterns = [entry for entry in entries if isinstance(entry, WantedTags)]
     for entry, tags in zip(patterns, pool.map(lambda e: _tags(e, catalog), patterns), strict=True):
@@ -127,9 +134,9 @@ def _expand(
             wanted = Wanted(
                 entry.model, version, entry.origin, entry.repository, tag, entry.selection
             )
-            other = named.setdefault((entry.model, version), wanted)
+            other = named.setdefault((entry.model, version.casefold()), wanted)
             if other != wanted:
-                reason = f"tag {tag} of {entry.label} is also named by another entry of the YAML"
+                reason = f"tag {tag} of {entry.label} is, but for case, also version {other}"
                 failed.append(outcome.refused(wanted, None, (reason,)))
     return tuple(named.values()), tuple(failed)
 
@@ -151,7 +158,8 @@ def _version(entry: WantedTags, tag: str) -> VersionName | VersionReport:
 
 def _failed(entry: WantedTags, error: SyncError) -> VersionReport:
     failure = Failure(error.kind, str(error), error.hint)
-    return VersionReport(entry.model, entry.label, "failed", error=failure)
+    status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"
+    return VersionReport(entry.model, entry.label, status, error=failure)
 
 
 def _mode(how: How) -> Mode:

@@ -55,7 +55,7 @@ def sync_version(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
 def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
     resolved = tools.catalog.resolve(wanted)
     current = tools.vault.current(wanted.model, wanted.version)
-    if current is not None and (stay := _settle(wanted, resolved, current, tools, how)):
+    if (stay := _settle(wanted, resolved, current, tools, how)) is not None:
         return stay
     origin = tools.catalog.origin(wanted.origin)
     listing = _list(wanted, resolved, tools)
@@ -66,6 +66,8 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
         return _refuse(wanted, resolved, verdict.reasons, tools, how)
     with tools.locks.hold(str(wanted)) if how.apply else nullcontext() as lock:
         current = tools.vault.current(wanted.model, wanted.version)
+        if (stay := _settle(wanted, resolved, current, tools, how)) is not None:
+            return stay  # somebody published, or held it, while we were listing
         before = _published(wanted, current, tools)
         held = gather(wanted, verdict.files, before, tools)
         plan = make_plan(
@@ -126,12 +128,15 @@ def _published(wanted: Wanted, current: Pointer | None, tools: Tools) -> Manifes
 
 
 def _settle(
-    wanted: Wanted, resolved: Resolved, current: Pointer, tools: Tools, how: How
+    wanted: Wanted, resolved: Resolved, current: Pointer | None, tools: Tools, how: How
 ) -> VersionReport | None:
-    """Return the report of a published version for which nothing is to be done, or None."""
-    pointer = current[0]
+    """Return the report of a version for which nothing is to be done, or None."""
     if how.accept:
         return None
+    if current is None:
+        lost = _why_lost(wanted, resolved, tools) if resolved.pin else ()
+        return _refuse(wanted, resolved, lost, tools, how) if lost else None
+    pointer = current[0]
     if pointer.hold:
         return outcome.held(wanted, pointer)
     if pointer.matches(resolved.commit, wanted.selection.digest):
@@ -163,9 +168,28 @@ def _why_pinned(
     return tuple(reasons)
 
 
+def _why_lost(wanted: Wanted, resolved: Resolved, tools: Tools) -> tuple[str, ...]:
+    """A pin whose pointer was lost is still a pin: its manifests say what it was (I3)."""
+    known = {
+        manifest.source.commit for manifest in tools.vault.manifests(wanted.model, wanted.version)
+    }
+    if not known or resolved.commit in known:
+        return ()
+    reason = (
+        f"it was published at {', '.join(sorted(known))}, its current.json is gone, and"
+        f" {resolved.kind} {wanted.revision} now means {resolved.commit};"
+        f" `sync-daemon accept {wanted}` publishes that"
+    )
+    return (reason,)
+
+
 def _refuse(
     wanted: Wanted, resolved: Resolved, reasons: tuple[str, ...], tools: Tools, how: How
 ) -> VersionReport:
     if how.apply:
-        record_refusal(wanted, resolved.commit, reasons, tools.vault)
+        try:
+            record_refusal(wanted, resolved.commit, reasons, tools.vault)
+        except SyncError as error:  # the refusal stands, with or without its record
+            message = f"why it was refused could not be kept: {error}"
+            tools.emit(VersionWarning(model=wanted.model, version=wanted.version, message=message))
     return outcome.refused(wanted, resolved.commit, reasons)

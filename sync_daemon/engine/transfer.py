@@ -17,6 +17,7 @@ import heapq
 import itertools
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -81,10 +82,11 @@ class Transfer:
         self._clock = clock
         self._emit = emit
         self._stop = stop
-        self._pace = Pace(limits.workers)
+        self._pace = Pace(limits.workers, self._wake)
         filler = Filler(retry, throttle, clock, emit, self._pace, limits.min_speed, limits.patience)
         self.journals = Journals(store, retry)
-        self._mover = Mover(store, filler, self.journals, retry, clock, emit, stop)
+        largest = max(limits.part_size, limits.memory // 4)
+        self._mover = Mover(store, filler, self.journals, retry, clock, emit, stop, largest)
         self._changed = threading.Condition()
         self._buffers = Buffers(limits.memory)
         self._order = itertools.count()
@@ -130,6 +132,7 @@ class Transfer:
             if known is not None and not (known.done() and known.exception()):
                 return known, False
             blob = Blob(fetch, part_size, self._give_back)
+            blob.started = self._clock.monotonic()
             self._known[fetch.identity] = blob.future
         try:
             self._mover.resume(blob)
@@ -189,6 +192,10 @@ class Transfer:
                     return None
                 self._changed.wait(1.0)
 
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
     def _choose(self) -> Blob | None:
         small = self._small[0][2] if self._small else None
         if small is not None and not self._buffers.fits(small.size):
@@ -208,7 +215,6 @@ class Transfer:
         number = blob.next_part
         blob.next_part = blob.parts if blob.serial else number + 1
         blob.in_flight += 1
-        blob.started = blob.started or self._clock.monotonic()
         if blob.parts == 1:
             heapq.heappop(self._small)
             self._small_running += 1
@@ -288,7 +294,7 @@ class Transfer:
             with self._changed:
                 growing = tuple(self._growing)
             for blob in growing:
-                with meter.use(blob.fetch.meter):
+                with meter.use(blob.fetch.meter), suppress(Exception):  # it must outlive any
                     self._mover.save(blob)
 
     def _begin_anew(self, blob: Blob, error: SyncError) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
@@ -26,9 +27,10 @@ class Vault:
 
     def __init__(self, store: ObjectStore, retry: Retry) -> None:
         self.store = store
-        self._retry = retry
+        self.retry = retry
         self._lock = threading.Lock()
         self._proven: dict[Digest, int] = {}
+        self._marked: set[Digest] = set()
 
     # -- the format marker -----------------------------------------------------------
 
@@ -38,8 +40,9 @@ class Vault:
         Raises StoreRefused for an unknown format, or for a prefix that holds something else.
         """
         try:
-            found = self._retry(f"read {keys.MARKER}", lambda: self.store.get(keys.MARKER))
+            found = self.retry(f"read {keys.MARKER}", lambda: self.store.get(keys.MARKER))
         except FileNotFoundError:
+            self._check_empty()
             if create:
                 self._create()
             return
@@ -47,14 +50,19 @@ class Vault:
             message = f"{self.store.url}: {keys.MARKER} names a format this program cannot read"
             raise StoreRefused(message, hint="upgrade sync-daemon, or use another prefix")
 
-    def _create(self) -> None:
-        foreign = self._retry("look for foreign objects", lambda: next(self.store.list(""), None))
+    def _check_empty(self) -> None:
+        foreign = self.retry("look for foreign objects", lambda: next(self.store.list(""), None))
         if foreign is not None and not foreign.key.startswith("staging/"):
             message = f"{self.store.url}: holds {foreign.key!r} but no {keys.MARKER}"
-            hint = "give the mirror an empty prefix or directory of its own in store.url"
+            hint = (
+                "give the mirror an empty prefix or directory of its own in store.url; if this is"
+                f' a mirror that lost its marker, write {keys.MARKER} again: {{"format":1}}'
+            )
             raise StoreRefused(message, hint=hint)
+
+    def _create(self) -> None:
         try:
-            self._retry(
+            self.retry(
                 f"write {keys.MARKER}",
                 lambda: self.store.put(keys.MARKER, _marker(), if_absent=True),
             )
@@ -67,7 +75,7 @@ class Vault:
         """Return the version's pointer and its etag, or None if it was never published."""
         key = keys.current(model, version)
         try:
-            found = self._retry(f"read {key}", lambda: self.store.get(key))
+            found = self.retry(f"read {key}", lambda: self.store.get(key))
         except FileNotFoundError:
             return None
         return decode_current(found.data), found.etag
@@ -78,11 +86,22 @@ class Vault:
         Raises FileNotFoundError when it is gone, StoreRefused when it is damaged.
         """
         key = keys.manifest(model, version, digest)
-        data = self._retry(f"read {key}", lambda: self.store.get(key)).data
+        data = self.retry(f"read {key}", lambda: self.store.get(key)).data
         if Digest.of(data) != digest:
             message = f"{key}: its bytes do not hash to its name"
             raise StoreRefused(message, hint="run `sync-daemon verify --deep`")
         return decode(data)
+
+    def manifests(self, model: ModelName, version: VersionName) -> tuple[Manifest, ...]:
+        """Return every sound manifest that a version ever had."""
+        prefix = keys.manifests(model, version)
+        listed = self.retry(f"list {prefix}", lambda: list(self.store.list(prefix)))
+        digests = [digest for info in listed if (digest := keys.parse_digest(info.key))]
+        found = []
+        for digest in digests:
+            with suppress(StoreRefused, FileNotFoundError):
+                found.append(self.manifest(model, version, digest))
+        return tuple(found)
 
     def publish_manifest(self, manifest: Manifest) -> Digest:
         """Store a manifest, once, and return its digest."""
@@ -90,7 +109,7 @@ class Vault:
         digest = Digest.of(data)
         key = keys.manifest(manifest.model, manifest.version, digest)
         try:
-            self._retry(f"write {key}", lambda: self.store.put(key, data, if_absent=True))
+            self.retry(f"write {key}", lambda: self.store.put(key, data, if_absent=True))
         except PreconditionFailed:
             self.manifest(manifest.model, manifest.version, digest)
         return digest
@@ -106,12 +125,12 @@ class Vault:
         """
         key, data = keys.current(model, version), pointer.encode()
         try:
-            self._retry(
+            self.retry(
                 f"write {key}",
                 lambda: self.store.put(key, data, if_absent=etag is None, if_match=etag),
             )
         except PreconditionFailed:
-            if self._retry(f"read {key}", lambda: self.store.get(key)).data != data:
+            if self.retry(f"read {key}", lambda: self.store.get(key)).data != data:
                 raise
 
     def published(self) -> Iterator[tuple[ModelName, VersionName]]:
@@ -141,10 +160,10 @@ class Vault:
     def _look(self, shelf: str, digests: list[Digest]) -> dict[Digest, int]:
         if len(digests) == 1:
             key = keys.blob(digests[0])
-            info = self._retry(f"look for {key}", lambda: self.store.stat(key))
+            info = self.retry(f"look for {key}", lambda: self.store.stat(key))
             return {digests[0]: info.size} if info else {}
         wanted = {keys.blob(digest): digest for digest in digests}
-        listed = self._retry(f"list {shelf}", lambda: list(self._between(shelf, wanted)))
+        listed = self.retry(f"list {shelf}", lambda: list(self._between(shelf, wanted)))
         return {wanted[info.key]: info.size for info in listed if info.key in wanted}
 
     def _between(self, shelf: str, wanted: Iterable[str]) -> Iterator[ObjectInfo]:
@@ -164,15 +183,21 @@ class Vault:
         with self._lock:
             self._proven.clear()
 
+    def list_marks(self) -> None:
+        """Look which blobs prune has marked: one request a run, usually for an empty list."""
+        marks = self.retry("list marks", lambda: list(self.store.list(keys.CONDEMNED)))
+        found = {digest for mark in marks if (digest := keys.parse_digest(mark.key))}
+        with self._lock:
+            self._marked = found
+
     def unmark(self, digests: Iterable[Digest]) -> None:
-        """Remove the marks of prune from blobs that are about to be reused (I5)."""
-        wanted = set(digests)
-        if not wanted:
-            return
-        marks = self._retry("list marks", lambda: list(self.store.list(keys.CONDEMNED)))
-        for mark in marks:
-            if keys.parse_digest(mark.key) in wanted:
-                self._retry(f"remove {mark.key}", partial(self.store.delete, mark.key))
+        """Remove the marks of prune from blobs that are about to be used (I5)."""
+        with self._lock:
+            marked = self._marked & set(digests)
+            self._marked -= marked
+        for digest in marked:
+            key = keys.condemned(digest)
+            self.retry(f"remove {key}", partial(self.store.delete, key))
 
     def read(self, digest: Digest, start: int, stop: int) -> bytes:
         """Return bytes of a blob. Raises FileNotFoundError."""
@@ -185,7 +210,7 @@ class Vault:
                     done += count
             return bytes(view[:done])
 
-        return self._retry(f"read {keys.blob(digest)}", once)
+        return self.retry(f"read {keys.blob(digest)}", once)
 
 
 def _marker() -> bytes:

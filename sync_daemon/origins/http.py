@@ -37,10 +37,11 @@ from sync_daemon.wire.answers import (
     check_answer,
     follow,
     is_busy,
+    naming,
     retry_after,
     total_size,
 )
-from sync_daemon.wire.places import check_field, place_of
+from sync_daemon.wire.places import AGAIN, check_field, place_of
 
 MAIN = "main"
 _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
@@ -122,7 +123,8 @@ class HttpOrigin:
             message = f"{file.path}: this server cannot send a part of it"
             raise OriginLied(message)
         url = self._address(repository, file.path)
-        response = self._addresses.get(url, span, file.path)
+        with naming(file.path):
+            response = self._addresses.get(url, span, file.path)
         try:
             self._check_status(response, file.path)
             _check_page(response, file.path)
@@ -197,7 +199,8 @@ class HttpOrigin:
             return
         message = f"{what}: {place_of(response.url).authority} answered with status {status}"
         if is_busy(status):
-            raise OriginUnavailable(message, retry_after=retry_after(response.headers))
+            wish = retry_after(response.headers)
+            raise OriginUnavailable(message, hint=AGAIN, retry_after=wish)
         if status in {401, 403, 407}:
             hint = f"does it need a token? see origins.{self.name}.headers"
             raise Forbidden(message, hint=hint)

@@ -8,6 +8,7 @@ fault: the engine retries, in one place. Outside of `asking` it behaves as the l
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,9 +30,11 @@ from sync_daemon.domain.errors import (
 )
 from sync_daemon.wire import Http
 from sync_daemon.wire.answers import is_busy, retry_after
-from sync_daemon.wire.places import Place, make_tls, place_of
+from sync_daemon.wire.places import AGAIN, Place, make_tls, place_of
 
 _MAX_PAGES = 10_000
+_SLOWEST = 1024  # bytes per second; a timeout sees only silence
+_ODD = "is this a Hub? a login page or a proxy may answer in its place"
 _SERVICE_ODDITIES = (
     ArithmeticError,
     AssertionError,
@@ -69,6 +72,7 @@ class _Ask:
 
     endpoint: Place
     timeout: httpx2.Timeout
+    patience: float
     seen: set[str] = field(default_factory=set)
 
 
@@ -88,13 +92,14 @@ class _Client(httpx2.Client):
             response = super().send(request, **options)
         except (httpx2.TooManyRedirects, httpx2.UnsupportedProtocol, httpx2.DecodingError) as error:
             message = f"{host}: {_say(error)}"
-            raise OriginLied(message) from error
+            raise OriginLied(message, hint=_ODD) from error
         except httpx2.TransportError as error:
             message = f"{host}: {_say(error)}"
-            raise OriginUnavailable(message) from error
+            raise OriginUnavailable(message, hint=AGAIN) from error
         if is_busy(response.status_code):
             message = f"{host}: answered with status {response.status_code}"
-            raise OriginUnavailable(message, retry_after=retry_after(response.headers))
+            wish = retry_after(response.headers)
+            raise OriginUnavailable(message, hint=AGAIN, retry_after=wish)
         return response
 
 
@@ -106,7 +111,7 @@ def install_client() -> None:
     context = make_tls(None)
     set_client_factory(
         lambda: _Client(
-            event_hooks={"request": [_before_request]},
+            event_hooks={"request": [_before_request], "response": [_before_body]},
             follow_redirects=True,
             timeout=None,
             verify=context,
@@ -125,7 +130,7 @@ def _before_request(request: httpx2.Request) -> None:
     url = str(request.url)
     if url in ask.seen or len(ask.seen) >= _MAX_PAGES:
         message = f"{ask.endpoint.authority}: its pages or redirects lead in a circle"
-        raise OriginLied(message)
+        raise OriginLied(message, hint=_ODD)
     ask.seen.add(url)
     if ask.endpoint.scheme == "https" and request.url.scheme != "https":
         message = f"{ask.endpoint.authority}: leads from https down to http"
@@ -134,12 +139,43 @@ def _before_request(request: httpx2.Request) -> None:
         request.headers.pop("authorization", None)
 
 
+def _before_body(response: httpx2.Response) -> None:
+    ask = _asked.get()
+    stream = response.stream
+    if ask is not None and isinstance(stream, httpx2.SyncByteStream):
+        response.stream = _Watched(stream, ask)
+
+
+class _Watched(httpx2.SyncByteStream):
+    """A body that must not drip: each timeout of the library is about one piece of it."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, ask: _Ask) -> None:
+        self._stream = stream
+        self._host = ask.endpoint.authority
+        self._patience = ask.patience
+
+    def __iter__(self) -> Iterator[bytes]:
+        began, size = time.monotonic(), 0
+        for piece in self._stream:
+            yield piece
+            size += len(piece)
+            seconds = time.monotonic() - began
+            if seconds > self._patience and size < seconds * _SLOWEST:
+                message = (
+                    f"{self._host}: {size} bytes in {seconds:.0f} s are too slow for a listing"
+                )
+                raise OriginUnavailable(message, hint=AGAIN)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 @contextmanager
 def asking(endpoint: str, http: Http, subject: str, hints: Hints) -> Iterator[None]:
     """Call huggingface_hub in this block; what goes wrong comes out as one of our errors."""
     timeout = httpx2.Timeout(http.read_timeout, connect=http.connect_timeout)
     place = place_of(endpoint)
-    mark = _asked.set(_Ask(place, timeout))
+    mark = _asked.set(_Ask(place, timeout, http.read_timeout))
     try:
         yield
     except errors.HFValidationError as error:
@@ -152,8 +188,7 @@ def asking(endpoint: str, http: Http, subject: str, hints: Hints) -> Iterator[No
     except _SERVICE_ODDITIES as error:
         oddity = f"gave an answer that makes no sense ({type(error).__name__})"
         message = f"{subject}: {place.authority} {oddity}"
-        hint = "is this a Hub? a login page or a proxy may answer in its place"
-        raise OriginLied(message, hint=hint) from error
+        raise OriginLied(message, hint=_ODD) from error
     finally:
         _asked.reset(mark)
 
@@ -176,6 +211,8 @@ def _say(error: httpx2.HTTPError) -> str:
             return "no connection in time"
         case httpx2.TimeoutException():
             return "no answer in time"
+        case httpx2.DecodingError():
+            return "the answer is not compressed the way it says"
         case httpx2.ConnectError():
             return f"cannot connect ({error})"
         case httpx2.TooManyRedirects():

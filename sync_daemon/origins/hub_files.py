@@ -20,8 +20,8 @@ from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.origins.hub_client import Hints
 from sync_daemon.wire import Http, Response
 from sync_daemon.wire.addresses import Addresses
-from sync_daemon.wire.answers import ExactReader, Span, check_answer, is_busy, retry_after
-from sync_daemon.wire.places import place_of
+from sync_daemon.wire.answers import ExactReader, Span, check_answer, is_busy, naming, retry_after
+from sync_daemon.wire.places import AGAIN, place_of
 
 _FOLDERS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _REFUSALS: dict[str, tuple[type[OriginRefused], str]] = {
@@ -68,7 +68,8 @@ class HubFiles:
                 message = f"{place}: asked for commit {place.commit}, and {commit} came"
                 raise OriginLied(message)
 
-        response = self._addresses.get(place.url, span, str(place), check_commit)
+        with naming(str(place)):
+            response = self._addresses.get(place.url, span, str(place), check_commit)
         try:
             self._check_status(response, place)
             _check_page(response, place, file)
@@ -87,12 +88,13 @@ class HubFiles:
         where = f"{place}: {place_of(response.url).authority}"
         if is_busy(status):
             message = f"{where} answered with status {status}"
-            raise OriginUnavailable(message, retry_after=retry_after(response.headers))
+            wish = retry_after(response.headers)
+            raise OriginUnavailable(message, hint=AGAIN, retry_after=wish)
         code = response.headers.get("X-Error-Code") or ""
         kind, problem = _REFUSALS.get(code) or _by_status(status)
         message = f"{where}: {problem} (status {status})"
         if kind is None:
-            raise OriginLied(message)
+            raise OriginLied(message, hint="run again; the file may have been replaced")
         raise kind(message, hint=self._hints.get(kind))
 
 

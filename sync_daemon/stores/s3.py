@@ -20,7 +20,7 @@ from sync_daemon.domain.errors import PreconditionFailed, StoreUnavailable
 from sync_daemon.ports import Buffer, Capabilities, ChecksumKind, Content, ObjectInfo, Part
 from sync_daemon.stores import s3_checksums, s3_copy, s3_probe
 from sync_daemon.stores.s3_copy import CopyLimits
-from sync_daemon.stores.s3_errors import Refusal, is_lost, translate
+from sync_daemon.stores.s3_errors import ForeignAnswer, Refusal, is_lost, translate
 from sync_daemon.stores.s3_link import Access, Addressing, Link
 from sync_daemon.stores.s3_list import list_objects
 from sync_daemon.stores.s3_reader import ObjectReader, open_range
@@ -141,6 +141,17 @@ class S3Store:
             with self._link.deliver("head_object", key) as response:
                 size = _size(response, key)
                 return ObjectInfo(key, size, _etag(response), _modified(response, key))
+        except FileNotFoundError:
+            return None
+        except ForeignAnswer:
+            return self._ask_again(key)
+
+    def _ask_again(self, key: str) -> ObjectInfo | None:
+        """A HEAD has no body to tell S3's 404 from a proxy's; a GET has. Raises the proxy's."""
+        try:
+            with self.open(key, 0, 1):
+                message = f"{key}: is there and is not there"
+                raise StoreUnavailable(message)
         except FileNotFoundError:
             return None
 

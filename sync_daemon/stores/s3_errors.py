@@ -82,14 +82,28 @@ class Refusal:
     code: str = ""
     retry_after: float | None = None
     region: str | None = None
+    foreign: bool = False
 
 
-def parse_refusal(status: int, body: bytes, retry_after: str | None, region: str | None) -> Refusal:
-    """Read S3's XML error document; a HEAD and some proxies give none."""
+class ForeignAnswer(StoreUnavailable):
+    """A 404 that S3 did not write: it does not tell that an object is absent."""
+
+
+def parse_refusal(
+    status: int,
+    body: bytes,
+    retry_after: str | None,
+    region: str | None,
+    *,
+    request_id: str | None = None,
+) -> Refusal:
+    """Read S3's XML error document. A HEAD gives none, but S3 always gives a request id;
+    an answer with neither is somebody else's (a proxy without a backend)."""
     code = _CODE.search(body)
     found = _REGION.search(body)
     place = found[1].decode() if found else region
-    return Refusal(status, code[1].decode() if code else "", _seconds(retry_after), place)
+    name = code[1].decode() if code else ""
+    return Refusal(status, name, _seconds(retry_after), place, not (name or request_id))
 
 
 def refusal_of(error: boto.ClientError) -> Refusal:
@@ -103,6 +117,7 @@ def refusal_of(error: boto.ClientError) -> Refusal:
         code="" if code.isdigit() else code,
         retry_after=_seconds(headers.get("retry-after")),
         region=headers.get("x-amz-bucket-region"),
+        foreign=code.isdigit() and "x-amz-request-id" not in headers,
     )
 
 
@@ -129,6 +144,9 @@ def translate(  # noqa: PLR0911 - a table with a word to each line
     if _is_fault(status) or status in _BUSY_STATUS or code in _BUSY:
         message = f"{said}: the store is busy or has a fault"
         return StoreUnavailable(message, retry_after=refusal.retry_after)
+    if status == 404 and refusal.foreign:  # noqa: PLR2004
+        message = f"{said}: this is not S3's answer"
+        return ForeignAnswer(message, hint="is store.endpoint right, and what is before it up?")
     if status == 404:  # noqa: PLR2004
         return FileNotFoundError(subject)
     return StoreRefused(f"{said}: the store refuses")

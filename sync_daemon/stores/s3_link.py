@@ -243,7 +243,11 @@ def read_refusal(response: Response) -> Refusal:
         body = response.read()
     headers = response.headers
     return parse_refusal(
-        response.status, body, headers.get("Retry-After"), headers.get("x-amz-bucket-region")
+        response.status,
+        body,
+        headers.get("Retry-After"),
+        headers.get("x-amz-bucket-region"),
+        request_id=headers.get("x-amz-request-id") or headers.get("x-amzn-requestid"),
     )
 
 

@@ -30,6 +30,8 @@ class _Address:
     url: str | None = None
     trusted: bool = True
     etag: str | None = None
+    failures: int = 0
+    failure: OriginUnavailable | None = None
 
 
 class Addresses:
@@ -51,9 +53,10 @@ class Addresses:
         if span.whole:  # its address will not be needed again
             return self._resolve(url, span, on_redirect).response
         address = self._address(url)
+        before = address.failures
         response = self._try_known(address, span)
         if response is None:
-            response = self._learn(address, url, span, on_redirect)
+            response = self._learn(address, before, url, span, on_redirect)
         self._check_etag(address, response, what)
         return response
 
@@ -76,18 +79,32 @@ class Addresses:
         return None
 
     def _learn(
-        self, address: _Address, url: str, span: Span, on_redirect: OnRedirect | None
+        self,
+        address: _Address,
+        before: int,
+        url: str,
+        span: Span,
+        on_redirect: OnRedirect | None,
     ) -> Response:
-        """Resolve the URL, unless another thread did so while this one waited for it."""
+        """Resolve the URL, unless another thread did so, or tried to, while this one waited.
+
+        Sixteen threads that each wait for a silent server in turn would take sixteen timeouts.
+        """
         with address.lock:
             if address.url is None:
-                landing = self._resolve(url, span, on_redirect)
+                if address.failure is not None and address.failures != before:
+                    raise _again(address.failure)
+                try:
+                    landing = self._resolve(url, span, on_redirect)
+                except OriginUnavailable as error:
+                    address.failures, address.failure = address.failures + 1, error
+                    raise
                 if landing.response.status == _PARTIAL:
                     address.url, address.trusted = landing.response.url, landing.trusted
                     address.etag = landing.response.headers.get("ETag")
                 return landing.response
-            known, trusted = address.url, address.trusted
-        return self._ask(address, known, span, trusted=trusted)
+        response = self._try_known(address, span)  # it may be good for one use only
+        return response or self._resolve(url, span, on_redirect).response
 
     def _ask(self, address: _Address, url: str, span: Span, *, trusted: bool) -> Response:
         headers = {**span.headers, **self._private} if trusted else span.headers
@@ -116,7 +133,7 @@ class Addresses:
         response.close()
         _forget(address, response.url)
         message = f"{what}: the file was replaced while it was read (its ETag changed)"
-        raise OriginLied(message)
+        raise OriginLied(message, hint="run again")
 
     def _address(self, url: str) -> _Address:
         with self._lock:
@@ -131,3 +148,8 @@ def _forget(address: _Address, url: str) -> None:
     with address.lock:
         if address.url == url:
             address.url = address.etag = None
+
+
+def _again(error: OriginUnavailable) -> OriginUnavailable:
+    """Return the same error for another thread: an exception is raised by one only."""
+    return OriginUnavailable(str(error), hint=error.hint, retry_after=error.retry_after)

@@ -7,7 +7,9 @@ bytes, compressed, or with HTML. All of that has status 2xx; only the headers gi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,9 +18,11 @@ from urllib.parse import quote, urljoin
 
 from sync_daemon.domain.errors import OriginLied, OriginUnavailable
 from sync_daemon.wire.client import Http, Response
-from sync_daemon.wire.places import place_of
+from sync_daemon.wire.places import AGAIN, place_of
 
 MAX_HOPS = 10
+_REDIRECT_BODY = 65_536
+_BETWEEN = "a proxy or a login page may answer in the server's place; run again, or see the origin"
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _BUSY = frozenset((408, 425, 429))
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
@@ -79,7 +83,7 @@ def follow(
         host = place_of(url).authority
         if url in seen or len(seen) > MAX_HOPS:
             message = f"{host}: the redirects go in a circle, or are more than {MAX_HOPS}"
-            raise OriginLied(message)
+            raise OriginLied(message, hint=_BETWEEN)
         seen.add(url)
         sent = {**headers, **private} if trusted else headers
         response = http.request(method, url, headers=sent)
@@ -87,12 +91,27 @@ def follow(
         if response.status not in _REDIRECTS or location is None:
             return Landing(response, trusted)
         with response:
-            response.read()
+            _drain(response, http.read_timeout)
             if on_redirect is not None:
                 on_redirect(response)
         target = _join(url, location)
         trusted = trusted and place_of(target) == place_of(url)
         url = target
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Add what was asked for to trouble that happens in this block; the client knows hosts only."""
+    try:
+        yield
+    except (OriginUnavailable, OriginLied) as error:
+        if what in str(error):
+            raise
+        message = f"{what}: {error}"
+        if isinstance(error, OriginLied):
+            raise OriginLied(message, hint=error.hint) from error
+        wish = error.retry_after
+        raise OriginUnavailable(message, hint=error.hint, retry_after=wish) from error
 
 
 def check_answer(response: Response, span: Span, what: str) -> None:
@@ -143,10 +162,11 @@ class ExactReader:
         wanted = min(len(buffer), self._left)
         if not wanted:
             return 0
-        got = self._response.readinto(buffer[:wanted])
+        with naming(self._what):
+            got = self._response.readinto(buffer[:wanted])
         if not got:
             message = f"{self._what}: the body ended {self._left} bytes too early"
-            raise OriginUnavailable(message)
+            raise OriginUnavailable(message, hint=AGAIN)
         self._left -= got
         if not self._left and not self._end_known and self._response.read(1):
             raise _lie(self._what, "more bytes came than were asked for")
@@ -215,4 +235,12 @@ def _join(url: str, location: str) -> str:
 
 
 def _lie(what: str, problem: str) -> OriginLied:
-    return OriginLied(f"{what}: {problem}")
+    return OriginLied(f"{what}: {problem}", hint=_BETWEEN)
+
+
+def _drain(response: Response, seconds: float) -> None:
+    """Read a short body, so that its connection can be used again: it is not worth waiting for."""
+    buffer, end = memoryview(bytearray(_REDIRECT_BODY)), time.monotonic() + seconds
+    left = _REDIRECT_BODY
+    while left and time.monotonic() < end and (got := response.readinto(buffer[:left])):
+        left -= got

@@ -31,6 +31,7 @@ from sync_daemon import __version__, meter
 from sync_daemon.domain.errors import OriginUnavailable, StoreUnavailable, Unavailable
 from sync_daemon.wire.channel import Channel, exchange
 from sync_daemon.wire.places import (
+    AGAIN,
     Place,
     check_field,
     explain,
@@ -130,7 +131,7 @@ class Http:
 
     def failure(self, place: Place, error: Exception | str) -> Unavailable:
         """Return the error of this side: the host, and what happened in plain words."""
-        what, hint = (error, None) if isinstance(error, str) else explain(error)
+        what, hint = (error, AGAIN) if isinstance(error, str) else explain(error)
         kind = OriginUnavailable if self._side == "origin" else StoreUnavailable
         return kind(f"{place.authority}: {what}", hint=hint)
 
@@ -300,7 +301,7 @@ class Response:
     def _choose_receiver(self) -> Callable[[memoryview], int]:
         raw = self._raw
         if raw.chunked:
-            return lambda view: raw.readinto(view[:_CHUNKED_SLICE])
+            return lambda view: _receive_chunk(raw, view[:_CHUNKED_SLICE])
         if self._channel.place.scheme == "https":
             return lambda view: raw.fp.readinto(view[:_TLS_SLICE])
         return raw.fp.readinto1
@@ -326,3 +327,10 @@ class Response:
     def _fail(self, what: str) -> NoReturn:
         self.close()
         raise self._http.failure(self._channel.place, what)
+
+
+def _receive_chunk(raw: HTTPResponse, view: memoryview) -> int:
+    """Take what has come. `readinto` would wait for all of `view`, however slowly it comes."""
+    data = raw.read1(len(view))
+    view[: len(data)] = data
+    return len(data)

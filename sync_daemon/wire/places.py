@@ -14,12 +14,15 @@ from urllib.parse import unquote, urlsplit
 
 from sync_daemon.domain.errors import ConfigurationError
 
+AGAIN = "the next run tries again, and goes on where this one ended"
+"""What to do about trouble that passes by itself."""
+
 _TROUBLES: tuple[tuple[type[Exception], str, str | None], ...] = (
-    (TimeoutError, "no answer in time", None),
+    (TimeoutError, "no answer in time", f"{AGAIN}; see also transfer.read_timeout"),
     (ConnectionRefusedError, "connection refused", "is the server running, and the port right?"),
     (socket.gaierror, "the host name cannot be resolved", "check the name, DNS and proxy settings"),
-    (IncompleteRead, "the answer was cut off", None),
-    (ConnectionError, "the connection was closed or reset by the other side", None),
+    (IncompleteRead, "the answer was cut off", AGAIN),
+    (ConnectionError, "the connection was closed or reset by the other side", AGAIN),
 )
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
@@ -122,10 +125,11 @@ def explain(error: Exception) -> tuple[str, str | None]:
         if isinstance(error, kind):
             return what, hint
     if not isinstance(error, OSError):
-        return f"the answer is not proper HTTP ({type(error).__name__})", None
+        hint = "is it a web server, and the port right? a proxy may answer in its place"
+        return f"the answer is not proper HTTP ({type(error).__name__})", hint
     if error.errno is None and str(error).startswith("Tunnel"):
         return f"the proxy refused: {error}", "check the proxy's address and credentials"
-    return error.strerror or type(error).__name__, None
+    return error.strerror or type(error).__name__, AGAIN
 
 
 def _explain_tls(error: ssl.SSLError) -> tuple[str, str | None]:

@@ -61,6 +61,8 @@ def test_a_file_listed_twice_is_refused() -> None:
 def test_one_digest_with_two_sizes_is_refused() -> None:
     files = (RawFile("a", 1, sha256="c" * 64), RawFile("b", 2, sha256="c" * 64))
     assert "two sizes" in admit(listing(*files), ALL).reasons[0]
+    files = (RawFile("a", 1, git_oid="c" * 40), RawFile("b", 2, git_oid="c" * 40))
+    assert "two sizes" in admit(listing(*files), ALL).reasons[0]
 
 
 def test_nothing_selected_is_refused_rather_than_published_empty() -> None:

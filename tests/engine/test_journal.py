@@ -11,7 +11,7 @@ import pytest
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.digests import CommitId, Digest
-from sync_daemon.domain.errors import OriginUnavailable, UploadGone
+from sync_daemon.domain.errors import OriginUnavailable, StoreUnavailable, UploadGone
 from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.names import ModelName, RepoPath
 from sync_daemon.engine.blob import Fetch
@@ -56,7 +56,8 @@ class Scene:
 
     def fetch(self, commit: CommitId | None = None, path: str = "f") -> Fetch:
         digest = IDENTITY if self.promise else None
-        file = RemoteFile(RepoPath(path), len(DATA), sha256=digest)
+        token = None if self.promise else "etag"
+        file = RemoteFile(RepoPath(path), len(DATA), sha256=digest, token=token)
         where = commit or self.commit
         return Fetch(ModelName("m"), "1", self.origin, REPO, where, file, Meter())
 
@@ -288,3 +289,86 @@ def test_a_fault_while_looking_for_journals_reaches_whoever_waits() -> None:
     with scene.transfer() as moving:
         scene.store.delete = explode  # type: ignore[method-assign]
         assert isinstance(moving.submit(scene.fetch())[0].exception(timeout=10), ZeroDivisionError)
+
+
+def test_a_journal_that_was_just_written_is_not_taken_by_an_old_listing() -> None:
+    """Its age is asked when it is read, not when the run began."""
+    scene = Scene()
+    scene.break_after(5)
+    scene.rewrite_journal(owner={"host": "elsewhere/1", "boot": "b", "pid": 1, "start": 1})
+    with scene.transfer() as moving:
+        scene.time.pass_seconds(STALE.total_seconds() + 100)
+        scene.rewrite_journal()
+        assert moving.submit(scene.fetch())[0].result()
+    assert not scene.told.named("blob.resumed")
+
+
+def test_a_store_that_fails_during_adoption_loses_no_work() -> None:
+    scene = Scene()
+    scene.break_after(6)
+    parts, broken = scene.store.parts, [1]
+
+    def fail_once(*args: Any) -> Any:
+        if broken:
+            broken.pop()
+            raise StoreUnavailable("503")
+        return parts(*args)
+
+    scene.store.parts = fail_once  # type: ignore[method-assign]
+    error, _ = scene.move()
+    assert error is None
+    assert scene.told.named("journal.lost")
+
+
+def test_a_blob_that_somebody_else_completed_is_not_fetched_again() -> None:
+    scene = Scene()
+    put_part, calls = scene.store.put_part, []
+
+    def complete_elsewhere(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 8:
+            scene.store._uploads.clear()
+            scene.store.put(keys.blob(IDENTITY), DATA)
+        return put_part(*args)
+
+    scene.store.put_part = complete_elsewhere  # type: ignore[method-assign]
+    error, fetched = scene.move()
+    assert error is None
+    assert fetched <= 8 * MIB
+    scene.check_done()
+
+
+def test_an_adopted_part_size_fits_the_memory_or_is_not_adopted() -> None:
+    scene = Scene()
+    scene.break_after(3)
+    scene.rewrite_journal(part_size=20 * MIB, done=0, etags=Digest.of(b""))
+    error, fetched = scene.move()
+    assert (error, fetched) == (None, len(DATA))
+    scene.check_done()
+
+
+def test_a_file_whose_every_part_is_there_is_only_completed() -> None:
+    """The last part is shorter than the others; nothing of it is fetched again."""
+    scene = Scene()
+    complete = scene.store.complete_upload
+
+    def fail(*args: Any) -> None:
+        raise StoreUnavailable("503")
+
+    scene.store.complete_upload = fail  # type: ignore[method-assign]
+    error, _ = scene.move()
+    assert isinstance(error, StoreUnavailable)
+    assert scene.journal()["done"] == 11
+    scene.store.complete_upload = complete  # type: ignore[method-assign]
+    assert scene.move() == (None, 0)
+    scene.check_done()
+
+
+def test_a_stop_that_comes_with_the_last_part_does_not_undo_the_file() -> None:
+    scene = Scene()
+    with scene.transfer() as moving:
+        stop = moving._stop
+        scene.origin.on_open = lambda _: stop.set() if len(scene.origin.opened) == 10 else None
+        future, _ = moving.submit(scene.fetch())
+    assert future.result().size == len(DATA)
+    scene.check_done()

@@ -1,11 +1,12 @@
 """Locks: one holder at a time, judged by the store's clock; the dead do not keep them."""
 
 import json
+from typing import Any
 
 import pytest
 
 from sync_daemon.domain import keys
-from sync_daemon.domain.errors import LockedElsewhere, LockLost
+from sync_daemon.domain.errors import LockedElsewhere, LockLost, StoreUnavailable
 from sync_daemon.engine import locks as module
 from sync_daemon.engine.locks import EXPIRY, SILENCE, Locks
 from sync_daemon.engine.owner import Owner, is_gone, this_process
@@ -139,3 +140,33 @@ def test_a_version_that_another_works_on_is_skipped() -> None:
     assert report.versions[0].status == "skipped"
     assert "locked by elsewhere" in report.versions[0].reasons[0]
     assert report.exit_code == 5
+
+
+def test_a_lock_that_cannot_be_read_expires_like_any_other() -> None:
+    time = StoreTime()
+    store = MemoryStore(now=time)
+    store.put(keys.lock("m@1"), b"{what?")
+    locks, _ = make(store)
+    with pytest.raises(LockedElsewhere), locks.hold("m@1"):
+        pass
+    time.pass_seconds(EXPIRY + 1)
+    with locks.hold("m@1"):
+        pass
+
+
+def test_a_take_over_whose_answer_was_lost_is_ours() -> None:
+    store = MemoryStore()
+    foreign(store, "m@1", host=this_process().host, boot="older")
+    put, lost = store.put, [1]
+
+    def lose_the_answer(*args: Any, **kwargs: Any) -> str:
+        etag = put(*args, **kwargs)
+        if kwargs.get("if_match") and lost:
+            lost.pop()
+            raise StoreUnavailable("reset")
+        return etag
+
+    store.put = lose_the_answer  # type: ignore[method-assign]
+    retrying = Locks(store, Retry(3, Recorder(), FakeClock()), FakeClock(), Recorder())
+    with retrying.hold("m@1") as lock:
+        retrying.check(lock)

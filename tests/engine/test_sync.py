@@ -2,6 +2,8 @@
 
 import json
 import os
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -427,3 +429,114 @@ def test_events_tell_the_story_of_a_version() -> None:
 def test_a_commit_id_of_a_directory_is_a_full_one() -> None:
     assert CommitId.is_one("a" * 64)
     assert not CommitId.is_one("v1")
+
+
+def test_a_hold_that_comes_while_the_origin_is_listed_is_kept() -> None:
+    """I3: a rollback is not undone by a run that had begun before it."""
+    store, origin = MemoryStore(), FakeOrigin()
+    origin.commit("org/m", SMALL)
+    run(store, origin)
+    origin.commit("org/m", SMALL | {"new": b"1"})
+    key = keys.current(ModelName("m"), VersionName("main"))
+    list_files = origin.list
+
+    def hold_meanwhile(*args: Any) -> Any:
+        document = json.loads(store.get(key).data) | {"hold": True}
+        store.put(key, json.dumps(document).encode())
+        return list_files(*args)
+
+    origin.list = hold_meanwhile  # type: ignore[method-assign]
+    assert run(store, origin).versions[0].status == "held"
+    assert json.loads(store.get(key).data)["hold"] is True
+
+
+def test_one_digest_listed_with_two_sizes_is_never_published() -> None:
+    """Also when two repositories list it: a manifest's sizes are its blobs' sizes (I1)."""
+    store, origin = MemoryStore(), FakeOrigin()
+    for repo in ("org/a", "org/b"):
+        origin.commit(repo, {"f.bin": b"x" * 5000})
+    listed = origin.list
+
+    def lie(repository: Repository, commit: CommitId) -> Any:
+        found = listed(repository, commit)
+        if repository.name == "org/a":
+            return found
+        return replace(found, files=tuple(replace(f, size=f.size + 1000) for f in found.files))
+
+    origin.list = lie  # type: ignore[method-assign]
+    report = run(store, origin, wanted("a", repo="org/a"), wanted("b", repo="org/b"))
+    assert statuses(report) == {"a@main": "published", "b@main": "failed"}
+    check_store(store)
+
+
+def test_a_healed_manifest_keeps_the_way_back() -> None:
+    store, origin = MemoryStore(), FakeOrigin()
+    origin.commit("org/m", SMALL)
+    first = run(store, origin).versions[0].manifest
+    origin.commit("org/m", SMALL | {"new": b"1"})
+    second = run(store, origin).versions[0].manifest
+    assert first is not None
+    assert second is not None
+    store.delete(second)
+    run(store, origin, how=How(full=True))
+    pointer = json.loads(store.get(keys.current(ModelName("m"), VersionName("main"))).data)
+    assert pointer["previous"] in first
+
+
+def test_tags_that_differ_only_in_case_do_not_become_two_versions() -> None:
+    store, origin = MemoryStore(), FakeOrigin()
+    commit = origin.commit("org/m", SMALL)
+    origin.tag("org/m", "v1", commit)
+    origin.tag("org/m", "V1", commit)
+    tags = WantedTags(ModelName("m"), "hf", Repository("org/m"), "?1", None, Selection())
+    assert sorted(one.status for one in run(store, origin, tags).versions) == [
+        "published",
+        "refused",
+    ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"architectures": ["\ud800"]}, {"architectures": ["a\nb"]}, {"model_type": "x" * 5000}],
+)
+def test_names_that_no_manifest_can_carry_are_left_out(config: dict[str, Any]) -> None:
+    store, origin = MemoryStore(), FakeOrigin()
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2] * 80_000}}).encode()
+    weights = len(header).to_bytes(8, "little") + header
+    origin.commit("org/m", {"config.json": json.dumps(config).encode(), "m.safetensors": weights})
+    key = run(store, origin).versions[0].manifest
+    assert key is not None
+    assert "facts" not in json.loads(store.get(key).data)
+
+
+def test_a_pin_that_lost_its_pointer_is_still_a_pin() -> None:
+    store, origin = MemoryStore(), FakeOrigin()
+    first = origin.commit("org/m", SMALL)
+    origin.tag("org/m", "v1", first)
+    tag = wanted(version="1", revision="v1")
+    run(store, origin, tag)
+    pointer = keys.current(ModelName("m"), VersionName("1"))
+    store.delete(pointer)
+    assert run(store, origin, tag).versions[0].status == "published", "the same commit again"
+    store.delete(pointer)
+    origin.tag("org/m", "v1", origin.commit("org/m", SMALL | {"evil": b"1"}))
+    report = run(store, origin, tag).versions[0]
+    assert report.status == "refused"
+    assert "current.json is gone" in report.reasons[0]
+    assert run(store, origin, tag, how=How(accept=True)).versions[0].status == "published"
+
+
+def test_a_tag_pattern_that_matches_nothing_is_a_mistake() -> None:
+    origin = FakeOrigin()
+    origin.commit("org/m", SMALL)
+    tags = WantedTags(ModelName("m"), "hf", Repository("org/m"), "zz*", None, Selection())
+    report = run(MemoryStore(), origin, tags)
+    assert statuses(report) == {"m@tags:zz*": "failed"}
+    assert report.exit_code == 1
+
+
+def test_a_plan_too_refuses_a_store_that_is_no_mirror() -> None:
+    store = MemoryStore()
+    store.put("photos/cat.jpg", b"x")
+    with pytest.raises(StoreRefused, match="photos"):
+        run(store, FakeOrigin(), how=How(apply=False))

@@ -330,3 +330,54 @@ def test_a_slow_origin_gets_all_connections_and_a_fast_one_few() -> None:
     pace.record(10 * FAST, 0.6)
     assert pace.limit == few
     assert Pace(2).limit == 2
+
+
+def test_a_trickle_counts_as_failed_however_much_it_brings() -> None:
+    clock = FakeClock()
+    origin = Contents({"f": os.urandom(4 * MIB)})
+
+    class Trickle(BytesReader):
+        def readinto(self, buffer: memoryview, /) -> int:
+            clock.wait(1)
+            return super().readinto(buffer[:4096])
+
+    opened: list[int] = []
+
+    def trickle(*args: Any) -> BytesReader:
+        opened.append(args[-2])
+        return Trickle(origin.files["f"][args[-2] : args[-1]])
+
+    origin.open = trickle  # type: ignore[method-assign]
+    limits = Limits(connections=1, part_size=4 * MIB, memory=16 * MIB)
+    (future,) = move(MemoryStore(), origin.fetch("f"), limits=limits, clock=clock)
+    assert "below transfer.min_speed" in str(future.exception())
+    assert len(opened) == 3
+
+
+def test_bytes_before_a_break_are_kept_and_counted() -> None:
+    """A server that cuts every answer after 100 KiB still delivers, and every byte counts."""
+    data = os.urandom(MIB)
+    origin = Contents({"f": data})
+
+    class Cut(BytesReader):
+        def readinto(self, buffer: memoryview, /) -> int:
+            if not (count := super().readinto(buffer[:50_000])):
+                raise OriginUnavailable("reset")
+            return count
+
+    origin.open = lambda *args: Cut(data[args[-2] : args[-2] + 100_000])  # type: ignore[method-assign]
+    fetch = origin.fetch("f")
+    (future,) = move(MemoryStore(), fetch)
+    assert future.result().size == MIB
+    assert fetch.meter.fetched_bytes == MIB
+
+
+def test_a_wish_to_wait_beyond_all_patience_ends_it() -> None:
+    clock = FakeClock()
+
+    def work() -> None:
+        raise OriginUnavailable("429", retry_after=86_400)
+
+    with pytest.raises(OriginUnavailable):
+        Retry(3, Recorder(), clock, total=900)("ask", work)
+    assert clock.monotonic() < 900

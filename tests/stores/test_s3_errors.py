@@ -77,7 +77,10 @@ def test_missing_things_have_errors_of_their_own() -> None:
 
 
 def test_a_head_without_a_body_is_understood() -> None:
-    assert isinstance(translate(parse_refusal(404, b"", None, None), "key"), FileNotFoundError)
+    ours = parse_refusal(404, b"", None, None, request_id="1")
+    assert isinstance(translate(ours, "key"), FileNotFoundError)
+    proxys = parse_refusal(404, b"<h1>default backend</h1>", None, None)
+    assert isinstance(translate(proxys, "key"), StoreUnavailable), "absent is what S3 says"
     assert isinstance(translate(parse_refusal(403, b"", None, None), "key"), StoreRefused)
     assert isinstance(translate(parse_refusal(503, b"", None, None), "key"), StoreUnavailable)
 
