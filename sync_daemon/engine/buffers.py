@@ -17,9 +17,9 @@ class Buffers:
         self._idle: dict[int, list[bytearray]] = {}
         self._idle_bytes = 0
 
-    def fits(self, size: int, *, spare: int = 0) -> bool:
-        """Tell whether `size` bytes can be taken and `spare` bytes be left."""
-        return self._taken + size + spare <= self._memory or self._taken == 0
+    def fits(self, size: int) -> bool:
+        """Tell whether `size` bytes can be taken; one buffer always can."""
+        return self._taken + size <= self._memory or self._taken == 0
 
     def take(self, size: int) -> bytearray:
         """Take a buffer of exactly `size` bytes; call `fits` before."""
