@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+from sync_daemon.domain import canonical
 from sync_daemon.domain.digests import CommitId, Digest
+from sync_daemon.domain.errors import InvalidName
 from sync_daemon.domain.names import ModelName, VersionName
 
 FORMAT = 1
@@ -20,6 +22,7 @@ STAGING = "staging/"
 UPLOADS = "uploads/"
 RUNS = "runs/"
 
+_MANIFEST = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/manifests/([0-9a-f]{64})\.json")
 _JOURNAL = re.compile(r"uploads/([0-9a-f]{64})/[^/]+\.json")
 _CURRENT = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/current\.json")
 
@@ -36,7 +39,7 @@ def blob_shelf(digest: Digest) -> str:
 
 def manifests(model: ModelName, version: VersionName) -> str:
     """The prefix of all manifests of a version."""
-    return f"{MODELS}{model}/{version}/manifests/"
+    return f"{versions_of(model)}{version}/manifests/"
 
 
 def manifest(model: ModelName, version: VersionName, digest: Digest) -> str:
@@ -46,13 +49,37 @@ def manifest(model: ModelName, version: VersionName, digest: Digest) -> str:
 
 def current(model: ModelName, version: VersionName) -> str:
     """Which manifest the version is now: the only mutable object."""
-    return f"{MODELS}{model}/{version}/current.json"
+    return f"{versions_of(model)}{version}/current.json"
+
+
+def versions_of(model: ModelName) -> str:
+    """The prefix of all versions of a model (and of the models that are named below it)."""
+    return f"{MODELS}{model}/"
 
 
 def parse_current(key: str) -> tuple[ModelName, VersionName] | None:
     """Return the version whose `current.json` lies at `key`, or None for any other key."""
     match = _CURRENT.fullmatch(key)
-    return (ModelName(match[1]), VersionName(match[2])) if match else None
+    return _names(match[1], match[2]) if match else None
+
+
+def parse_manifest(key: str) -> tuple[ModelName, VersionName, Digest] | None:
+    """Return whose manifest lies at `key`, and its digest, or None for any other key."""
+    match = _MANIFEST.fullmatch(key)
+    names = _names(match[1], match[2]) if match else None
+    return (*names, Digest(match[3])) if match and names else None
+
+
+def _names(model: str, version: str) -> tuple[ModelName, VersionName] | None:
+    try:
+        return ModelName(model), VersionName(version)
+    except InvalidName:  # somebody else's object
+        return None
+
+
+def marker() -> bytes:
+    """What the format marker says."""
+    return canonical.encode({"format": FORMAT})
 
 
 def staging(ident: str) -> str:

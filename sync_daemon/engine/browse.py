@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -17,7 +16,7 @@ from typing import Any
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
-from sync_daemon.domain.errors import InvalidName, StoreRefused
+from sync_daemon.domain.errors import StoreRefused
 from sync_daemon.domain.manifest import Current, FileEntry, Manifest
 from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.domain.versions import newest_tags
@@ -112,15 +111,14 @@ class Browser:
 
     def names(self, model: ModelName | None = None) -> tuple[tuple[ModelName, VersionName], ...]:
         """Return every published version, or those of one model, from one listing."""
-        prefix = f"{keys.MODELS}{model}/" if model else keys.MODELS
+        prefix = keys.versions_of(model) if model else keys.MODELS
         found = self._retry(f"list {prefix}", lambda: tuple(self._pointers(prefix)))
         return in_order(one for one in found if model is None or one[0] == model)
 
     def _pointers(self, prefix: str) -> Iterator[tuple[ModelName, VersionName]]:
         for info in self._vault.store.list(prefix):
-            with suppress(InvalidName):  # foreign objects are for verify to tell of
-                if (found := keys.parse_current(info.key)) is not None:
-                    yield found
+            if (found := keys.parse_current(info.key)) is not None:
+                yield found
 
     def read(self, model: ModelName, version: VersionName) -> Stored | None:
         """Return one version with its files, or None if it is not published."""

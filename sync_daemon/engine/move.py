@@ -52,28 +52,26 @@ def transfer(
 ) -> Receipts:
     """Move what is missing. Every file is tried, then the first failure is raised (I6)."""
     spent = meter.active()
-    asked: dict[object, tuple[Future[Receipt], bool]] = {}
+    asked: list[tuple[RemoteFile, Future[Receipt], bool]] = []
     errors: list[BaseException] = []
     for file in plan.fetches:
         fetch = Fetch(wanted.model, wanted.version, origin, wanted.repository, commit, file, spent)
         try:
-            asked[content_key(file)] = tools.transfer.submit(fetch)
+            asked.append((file, *tools.transfer.submit(fetch)))
         except SyncError as refused:
             errors.append(refused)
-    wanted_files = {content_key(file): file for file in plan.fetches}
     moved: dict[object, Moved] = {}
-    for key, (future, here) in asked.items():
+    for file, future, here in asked:
         if (error := future.exception()) is not None:
             errors.append(error)
             continue
         receipt = future.result()
-        file = wanted_files[key]
         if receipt.size != file.size:
             errors.append(_wrong_size(file, receipt))
             continue
         tools.vault.unmark((receipt.sha256,))
         tools.vault.remember(receipt.sha256, receipt.size)
-        moved[key] = Moved(receipt, here)
+        moved[content_key(file)] = Moved(receipt, here)
     if errors:
         raise _summary(errors, len(plan.fetches))
     return moved

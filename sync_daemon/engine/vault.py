@@ -11,15 +11,13 @@ from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
-from sync_daemon.domain import canonical, keys
+from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.errors import PreconditionFailed, StoreRefused
 from sync_daemon.domain.manifest import Current, Manifest, decode, decode_current
 from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.engine.retry import Retry
 from sync_daemon.ports import ObjectInfo, ObjectStore
-
-_CHUNK = 1024**2
 
 
 class Vault:
@@ -46,7 +44,7 @@ class Vault:
             if create:
                 self._create()
             return
-        if found.data != _marker():
+        if found.data != keys.marker():
             message = f"{self.store.url}: {keys.MARKER} names a format this program cannot read"
             raise StoreRefused(message, hint="upgrade sync-daemon, or use another prefix")
 
@@ -64,7 +62,7 @@ class Vault:
         try:
             self.retry(
                 f"write {keys.MARKER}",
-                lambda: self.store.put(keys.MARKER, _marker(), if_absent=True),
+                lambda: self.store.put(keys.MARKER, keys.marker(), if_absent=True),
             )
         except PreconditionFailed:
             self.open(create=False)
@@ -133,12 +131,6 @@ class Vault:
             if self.retry(f"read {key}", lambda: self.store.get(key)).data != data:
                 raise
 
-    def published(self) -> Iterator[tuple[ModelName, VersionName]]:
-        """Yield every version that has a pointer, sorted."""
-        for info in self.store.list(keys.MODELS):
-            if (found := keys.parse_current(info.key)) is not None:
-                yield found
-
     # -- blobs -------------------------------------------------------------------------
 
     def prove(self, digests: Iterable[Digest]) -> dict[Digest, int]:
@@ -179,9 +171,11 @@ class Vault:
             self._proven[digest] = size
 
     def forget(self) -> None:
-        """Forget what was proven: the next run proves it again (I1)."""
+        """Forget what was proven, and what was marked: the next run asks again (I1). A plan
+        asks for no marks, and so removes none."""
         with self._lock:
             self._proven.clear()
+            self._marked.clear()
 
     def list_marks(self) -> None:
         """Look which blobs prune has marked: one request a run, usually for an empty list."""
@@ -211,7 +205,3 @@ class Vault:
             return bytes(view[:done])
 
         return self.retry(f"read {keys.blob(digest)}", once)
-
-
-def _marker() -> bytes:
-    return canonical.encode({"format": keys.FORMAT})

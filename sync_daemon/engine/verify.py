@@ -19,12 +19,11 @@ from functools import partial
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from sync_daemon.domain import canonical, keys
+from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.errors import (
     ConfigurationError,
     Interrupted,
-    InvalidName,
     StoreRefused,
     SyncError,
     Unavailable,
@@ -105,19 +104,20 @@ class Verifier:
     def _read_models(self, found: _Findings, models: frozenset[str]) -> None:
         self._check_marker(found)
         for info in self._list(keys.MODELS):
-            name, digest = _parse(info.key)
-            if name is None or (models and name[0] not in models):
+            name, manifest = keys.parse_current(info.key), keys.parse_manifest(info.key)
+            version = manifest[:2] if manifest else name
+            if version is None or (models and version[0] not in models):
                 continue
-            found.versions.add(name)
-            if digest is None:
-                found.pointers.append(name)
+            found.versions.add(version)
+            if manifest is not None:
+                found.manifests.setdefault(manifest, False)
             else:
-                found.manifests.setdefault((*name, digest), False)
+                found.pointers.append(version)
         self._each(found.pointers, partial(self._read_pointer, found=found))
         self._each(sorted(found.manifests), partial(self._read_manifest, found=found))
 
     def _check_marker(self, found: _Findings) -> None:
-        marker = canonical.encode({"format": keys.FORMAT})
+        marker = keys.marker()
         try:
             data = self._get(keys.MARKER)
         except FileNotFoundError:
@@ -337,22 +337,6 @@ def _check(stop: threading.Event) -> None:
     if stop.is_set():
         message = "stopped before everything was verified"
         raise Interrupted(message)
-
-
-def _parse(key: str) -> tuple[_Name | None, Digest | None]:
-    """Return whose pointer (no digest) or manifest lies at a key below `models/`, if any."""
-    try:
-        if (name := keys.parse_current(key)) is not None:
-            return name, None
-        digest = keys.parse_digest(key)
-        folder, _, _ = key.removeprefix(keys.MODELS).rpartition("/manifests/")
-        model, _, version = folder.rpartition("/")
-        if digest is None:
-            return None, None
-        name = ModelName(model), VersionName(version)
-    except InvalidName:
-        return None, None
-    return (name, digest) if keys.manifest(*name, digest) == key else (None, None)
 
 
 def _order(use: Use) -> tuple[str, str, str, str]:

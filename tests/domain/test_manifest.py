@@ -133,7 +133,11 @@ def test_what_is_no_pointer_is_refused(data: bytes) -> None:
 def test_keys_lead_back_to_what_they_name() -> None:
     model, version = ModelName("org/m"), VersionName("v%2F1")
     assert keys.parse_current(keys.current(model, version)) == (model, version)
-    assert keys.parse_current(keys.manifest(model, version, Digest("a" * 64))) is None
+    manifest = keys.manifest(model, version, Digest("a" * 64))
+    assert keys.parse_current(manifest) is None
+    assert keys.parse_manifest(manifest) == (model, version, "a" * 64)
+    assert keys.parse_manifest(keys.current(model, version)) is None
+    assert keys.parse_current("models/-foreign/v/current.json") is None
     assert keys.parse_digest(keys.blob(Digest("a" * 64))) == "a" * 64
     assert keys.parse_digest(keys.condemned(Digest("a" * 64))) == "a" * 64
     assert keys.parse_digest("blobs/sha256/aa/readme") is None

@@ -332,6 +332,18 @@ def test_a_blob_that_prune_has_marked_loses_its_mark_when_reused() -> None:
     assert store.stat(mark) is None
 
 
+def test_a_plan_removes_no_mark_even_after_a_run_that_saw_one() -> None:
+    store, origin = MemoryStore(), FakeOrigin()
+    origin.commit("org/m", SHARDS)
+    mark = keys.condemned(Digest.of(SHARDS["model-0.bin"]))
+    with running(store, origin) as engine:
+        engine.run((wanted(),), How())
+        store.put(mark, b"{}")
+        engine.run((), How())
+        engine.run((wanted(),), How(full=True, apply=False))
+    assert store.stat(mark) is not None
+
+
 def test_a_held_version_stays_until_it_is_accepted() -> None:
     store, origin = MemoryStore(), FakeOrigin()
     origin.commit("org/m", SMALL)
