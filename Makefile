@@ -3,6 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 MINIO  := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+RESULTS := benchmarks/results
 DEMO   := $(BIN)/sync-daemon --config config/demo/mirror.yaml
 
 .PHONY: help demo test check faults fmt minio lock bench bench-all clean
@@ -20,8 +21,8 @@ demo: $(VENV)/.run ## mirror a small sample model from a directory into ./mirror
 test: $(VENV)/.dev minio ## install what the tests need, MinIO included, and run everything
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pytest -n 2 --dist loadgroup
 
-faults: $(VENV)/.dev ## print what comes of every kind of trouble with an origin
-	$(BIN)/pytest -s tests/e2e/test_bad_origins.py
+faults: $(VENV)/.dev minio ## print what comes of every kind of trouble with an origin, and with a store
+	$(BIN)/pytest -s tests/e2e/test_bad_origins.py tests/e2e/test_bad_stores.py
 
 check: $(VENV)/.dev ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -36,11 +37,14 @@ fmt: $(VENV)/.dev ## format and fix what can be fixed
 minio: $(VENV)/.dev ## build the MinIO server for the tests (needs Go; about 3 minutes, once)
 	@$(BIN)/python -m tests.support.servers --has-minio || { command -v go >/dev/null && echo 'building MinIO ...' && go install $(MINIO); } || echo 'MinIO could not be built (is there a Go?): the tests that need it are left out'
 
-bench: $(VENV)/.bench minio ## compare with rclone on this machine (docs/performance.md)
-	$(BIN)/python benchmarks/work_a.py
+bench: $(VENV)/.bench minio ## compare with rclone, aria2 and s5cmd on this machine and draw docs/performance.svg
+	$(BIN)/python benchmarks/work_a.py --json $(RESULTS)/work_a.json
+	$(BIN)/python benchmarks/plot.py
 
-bench-all: $(VENV)/.bench minio ## run every benchmark of docs/performance.md
-	@for one in work_a unchanged changed slow_origin memory resume rates hashing; do echo "## $$one"; $(BIN)/python benchmarks/$$one.py || exit 1; done
+bench-all: bench ## run every benchmark of docs/performance.md (about half an hour)
+	$(BIN)/python benchmarks/work_a.py --tls --json $(RESULTS)/work_a_tls.json
+	$(BIN)/python benchmarks/plot.py
+	@for one in unchanged changed slow_origin memory resume rates hashing; do echo "## $$one"; $(BIN)/python benchmarks/$$one.py --json $(RESULTS)/$$one.json || exit 1; done
 
 lock: ## resolve the dependencies anew into requirements/
 	for set in run dev bench; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$([ $$set = run ] || echo --group $$set) pyproject.toml -o requirements/$$set.txt; done

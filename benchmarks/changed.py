@@ -1,6 +1,6 @@
 """Work C: one shard of many changed. The bytes moved are that shard, to the byte.
 
-    python benchmarks/changed.py [--shards 8,32,128] [--shard-size 4] [--minio]
+    python benchmarks/changed.py [--shards 8,32,128] [--shard-size 4] [--minio] [--json FILE]
 
 The first commit is mirrored, then a second one with one other shard. Bytes and requests of
 the second run are counted by the origin itself, the store's requests are what the report says.
@@ -10,11 +10,11 @@ Promised: requests grow with what changed, not with what exists.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mirror import Site, hub_origin, markdown, numbers, run, site
-from rig import MIB, workplace
+from rig import MIB, add_json, save, workplace
 
 from tests.support.hub import Hub, Synthetic
 
@@ -97,9 +97,12 @@ def main() -> None:
     parser.add_argument("--shards", type=numbers, default=(8, 32, 128))
     parser.add_argument("--shard-size", type=int, default=4, help="MiB")
     parser.add_argument("--minio", action="store_true", help="into MinIO, not a directory")
+    add_json(parser)
     args = parser.parse_args()
     with workplace() as folder:
-        show(measure_all(folder, args), "MinIO" if args.minio else "directory")
+        results = measure_all(folder, args)
+    show(results, "MinIO" if args.minio else "directory")
+    save(args.json, {"minio": args.minio, "shards": [asdict(result) for result in results]})
 
 
 if __name__ == "__main__":

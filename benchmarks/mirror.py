@@ -33,7 +33,7 @@ from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.tools import How
 from sync_daemon.engine.transfer import Transfer
 from sync_daemon.engine.vault import Vault
-from sync_daemon.ports import Buffer, Capabilities, Emit, ObjectStore, Part
+from sync_daemon.ports import Buffer, Capabilities, Emit, ObjectStore, Origin, Part
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.daemon import Daemon
 
@@ -159,8 +159,16 @@ class Discarding(MemoryStore):
         self.abort_upload(key, upload)
 
 
-def sync_into(store: ObjectStore, document: Mapping[str, Any], emit: Emit) -> RunReport:
-    """Run once in this process, over `store`; what is not published ends the benchmark."""
+def sync_into(
+    store: ObjectStore,
+    document: Mapping[str, Any],
+    emit: Emit,
+    instead: Mapping[str, Origin] | None = None,
+) -> RunReport:
+    """Run once in this process, over `store`; what is not published ends the benchmark.
+
+    `instead` has origins that take the place of those of the same name.
+    """
     text = json.dumps({"version": 1, "store": {"url": "file:///nowhere"}, **document})
     settings = load(text.encode(), environ={})
     stop = threading.Event()
@@ -176,7 +184,7 @@ def sync_into(store: ObjectStore, document: Mapping[str, Any], emit: Emit) -> Ru
     ):
         engine = Engine(
             vault=Vault(store, again),
-            origins=origins,
+            origins={**origins, **(instead or {})},
             transfer=transfer,
             locks=locks,
             retry=again,

@@ -2,13 +2,15 @@
 
 Everything runs on 127.0.0.1 in a temporary directory and ends with the script. Needs nginx
 (Debian: nginx-light), a MinIO binary (`make minio`) and, for the peers, the packages of
-requirements/bench.txt.
+requirements/bench.txt and aria2 (Debian: aria2); for TLS the openssl command.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
-import resource
+import platform
 import shutil
 import socket
 import subprocess
@@ -18,8 +20,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -35,6 +39,39 @@ class Cost:
     seconds: float
     cpu: float
     rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of an authority made for one run and of the certificate it gave to 127.0.0.1."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+def make_tls(folder: Path) -> Tls:
+    """Make an authority and a certificate that are good for two days."""
+    folder.mkdir()
+    made = Tls(folder / "authority.pem", folder / "public.crt", folder / "private.key")
+    request = [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+        "-nodes", "-days", "2",
+    ]  # fmt: skip
+    signing = folder / "authority.key"
+    root = ["-addext", "keyUsage=critical,keyCertSign", "-subj", "/CN=benchmark authority"]
+    leaf = [
+        "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-addext", "basicConstraints=critical,CA:FALSE",
+        "-CA", str(made.authority), "-CAkey", str(signing),
+    ]  # fmt: skip
+    for more, key, out in (
+        (root, signing, made.authority),
+        (leaf, made.key, made.certificate),
+    ):
+        command = [*request, *more, "-keyout", str(key), "-out", str(out)]
+        subprocess.run(command, check=True, capture_output=True)
+    return made
 
 
 def free_port() -> int:
@@ -69,9 +106,12 @@ def serving(command: Sequence[str], port: int, **env: str) -> Iterator[None]:
 
 
 @contextmanager
-def nginx(root: Path, folder: Path, *, limit_rate: str = "0") -> Iterator[str]:
+def nginx(
+    root: Path, folder: Path, *, limit_rate: str = "0", tls: Tls | None = None
+) -> Iterator[str]:
     """Serve `folder` as an origin and yield its URL. `limit_rate` is per connection."""
     port = free_port()
+    secure = f"ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key};" if tls else ""
     conf = folder / "nginx.conf"
     conf.write_text(
         f"""
@@ -82,7 +122,8 @@ def nginx(root: Path, folder: Path, *, limit_rate: str = "0") -> Iterator[str]:
           client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
           fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
           server {{
-            listen 127.0.0.1:{port}; root {root}; autoindex on; limit_rate {limit_rate};
+            listen 127.0.0.1:{port}{" ssl" if tls else ""}; {secure}
+            root {root}; autoindex on; limit_rate {limit_rate};
             default_type application/octet-stream;
           }}
         }}
@@ -92,11 +133,11 @@ def nginx(root: Path, folder: Path, *, limit_rate: str = "0") -> Iterator[str]:
     folder.chmod(0o755)
     command = shutil.which("nginx") or "/usr/sbin/nginx"
     with serving([command, "-c", str(conf), "-g", "user root;"], port):
-        yield f"http://127.0.0.1:{port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}"
 
 
 @contextmanager
-def minio(folder: Path) -> Iterator[str]:
+def minio(folder: Path, *, tls: Tls | None = None) -> Iterator[str]:
     """Run a MinIO on a directory of its own and yield its URL."""
     port, console = free_port(), free_port()
     go = Path(os.environ.get("GOPATH", Path.home() / "go")) / "bin" / "minio"
@@ -106,21 +147,23 @@ def minio(folder: Path) -> Iterator[str]:
     command = [
         binary, "server", "--address", f"127.0.0.1:{port}",
         "--console-address", f"127.0.0.1:{console}", str(data),
+        *(("--certs-dir", str(tls.certificate.parent)) if tls else ()),
     ]  # fmt: skip
     with serving(command, port, MINIO_ROOT_USER=KEY, MINIO_ROOT_PASSWORD=SECRET):
-        yield f"http://127.0.0.1:{port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}"
 
 
 class Buckets:
     """Fresh buckets, emptied after each use: a full page cache makes everything slow."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, *, tls: Tls | None = None) -> None:
         self._client = boto3.client(
             "s3",
             endpoint_url=endpoint,
             aws_access_key_id=KEY,
             aws_secret_access_key=SECRET,
             region_name="us-east-1",
+            verify=str(tls.authority) if tls else None,
             config=Config(s3={"addressing_style": "path"}),
         )
         self._count = 0
@@ -174,6 +217,28 @@ def table(results: Mapping[str, Sequence[Cost]], size: int) -> str:
     return "\n".join(lines)
 
 
+def hit(value: float, aim: str) -> str:
+    """Judge a figure by an aim such as `>= 1.15` or `<= 1.6`."""
+    relation, _, limit = aim.partition(" ")
+    good = value >= float(limit) if relation == ">=" else value <= float(limit)
+    return f"aim {aim}: {'met' if good else 'missed'}"
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Let the command line name a file for the raw results."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw results here")
+
+
+def save(path: Path | None, results: Mapping[str, Any]) -> None:
+    """Write raw results, with when and where they were measured, unless no file was named."""
+    if path is None:
+        return
+    cores = f"{os.cpu_count()} cores, {platform.machine()}"
+    told = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": cores, **results}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told, indent=1) + "\n")
+
+
 def ratio(results: Mapping[str, Sequence[Cost]], ours: str, theirs: str) -> float:
     """Return how many times faster we are: the median over rounds of one run."""
     pairs = zip(results[ours], results[theirs], strict=True)
@@ -186,8 +251,3 @@ def workplace() -> Iterator[Path]:
     base = os.environ.get("BENCH_DIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else None)
     with tempfile.TemporaryDirectory(prefix="sync-daemon-bench-", dir=base) as name:
         yield Path(name)
-
-
-def own_peak_rss() -> int:
-    """Return this process's own peak resident size in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
