@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,10 @@ from sync_daemon.config import (
 )
 from sync_daemon.config import (
     DirectoryPlace,
+    EndpointEntry,
+    FailureRate,
     S3Place,
+    Secret,
     Settings,
     resolve_models,
 )
@@ -28,21 +32,31 @@ from sync_daemon.config import (
 from sync_daemon.config import (
     HuggingFaceOrigin as HubSettings,
 )
+from sync_daemon.config import (
+    Origin as OriginSettings,
+)
 from sync_daemon.domain.errors import ConfigurationError, StoreRefused
 from sync_daemon.domain.wanted import Wanted, WantedTags
 from sync_daemon.engine.clock import SystemClock
+from sync_daemon.engine.hours import Hours
 from sync_daemon.engine.locks import Locks
+from sync_daemon.engine.outlook import Life, Outlook, Speed
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.run import Engine
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.transfer import Limits, Transfer
 from sync_daemon.engine.vault import Vault
+from sync_daemon.engine.verify import Verifier
 from sync_daemon.origins.directory import DirectoryOrigin
+from sync_daemon.origins.endpoint import Endpoint
+from sync_daemon.origins.endpoints import Endpoints, FailureRule
 from sync_daemon.origins.http import HttpFile, HttpOrigin
-from sync_daemon.ports import Emit, ObjectStore, Origin
+from sync_daemon.origins.watched import Watched
+from sync_daemon.ports import Clock, Emit, ObjectStore, Origin
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
 from sync_daemon.wire import Http
+from sync_daemon.wire.governor import Governor
 
 
 class ClosableStore(ObjectStore, Protocol):
@@ -51,6 +65,12 @@ class ClosableStore(ObjectStore, Protocol):
     def close(self) -> None:
         """Close them."""
 
+
+VERIFY_WORKERS = 8
+"""Blobs that are read at once to be verified, at most."""
+
+MINIO_LIFE = timedelta(hours=24)
+"""How long MinIO keeps an unfinished upload unless it is told otherwise."""
 
 _CONDITIONAL = {"auto": "auto", "yes": "on", "no": "off"}
 
@@ -127,40 +147,126 @@ def _s3(settings: Settings, place: S3Place) -> ClosableStore:
         secret_key=keys.secret_key.reveal() if keys and keys.secret_key else None,
         checksum=config.checksum,
         conditional_writes=_CONDITIONAL[config.conditional_writes],  # type: ignore[arg-type]
-        ca_file=str(config.ca_file) if config.ca_file else None,
+        ca_file=_path(config.ca_file),
+        proxy=_proxy(config.proxy),
         connections=transfer.connections,
         connect_timeout=transfer.connect_timeout.total_seconds(),
         read_timeout=transfer.read_timeout.total_seconds(),
     )
 
 
+def upload_life(settings: Settings) -> Life | None:
+    """Ask the store how long an unfinished upload lives; None: it neither says, nor is MinIO."""
+    from sync_daemon.stores.minio_admin import ask_server, find_keys, is_minio  # noqa: PLC0415
+
+    config = settings.store
+    if not isinstance(config.url, S3Place) or config.endpoint is None:
+        return None
+    given, ca_file, proxy = config.credentials, _path(config.ca_file), _proxy(config.proxy)
+    keys = find_keys(
+        given.access_key.reveal() if given and given.access_key else None,
+        given.secret_key.reveal() if given and given.secret_key else None,
+    )
+    if not is_minio(config.endpoint, ca_file=ca_file, proxy=proxy):
+        return None
+    if keys is not None:
+        facts = ask_server(
+            config.endpoint, keys, region=config.region, ca_file=ca_file, proxy=proxy
+        )
+        if facts.uploads_expire is not None:
+            return Life(facts.uploads_expire)
+    return Life(MINIO_LIFE, assumed=True)
+
+
 @contextmanager
-def origins(settings: Settings, emit: Emit) -> Iterator[Mapping[str, Origin]]:
-    """Make every origin of the YAML, by its name; they share one pool of connections."""
+def origins(
+    settings: Settings, emit: Emit, clock: Clock | None = None
+) -> Iterator[Mapping[str, Origin]]:
+    """Make every origin of the YAML, by its name; they share connections and the governor.
+
+    The stop event of `clock` ends every wait for a limit on requests.
+    """
+    clock = clock or SystemClock(threading.Event())
     transfer = settings.transfer
-    http = Http(
+    governor = Governor(
+        clock,
+        emit,
+        request_rate=transfer.request_rate,
+        connections=transfer.connections,
+    )
+    with ExitStack() as stack:
+        clients: dict[tuple[str | None, str | None], Http] = {}
+        for way in map(_way, settings.origins.values()):
+            if way not in clients:
+                clients[way] = stack.enter_context(closing(_client(settings, *way, governor)))
+        yield {
+            name: _origin(name, settings, clients[_way(config)], emit, clock)
+            for name, config in settings.origins.items()
+        }
+
+
+def _way(config: OriginSettings) -> tuple[str | None, str | None]:
+    """Return certificates and proxy of an origin; those with the same share connections."""
+    if isinstance(config, DirectorySettings):
+        return None, None
+    return _path(config.ca_file), _proxy(config.proxy)
+
+
+def _client(settings: Settings, ca_file: str | None, proxy: str | None, governor: Governor) -> Http:
+    transfer = settings.transfer
+    return Http(
         "origin",
         connect_timeout=transfer.connect_timeout.total_seconds(),
         read_timeout=transfer.read_timeout.total_seconds(),
+        ca_file=ca_file,
+        proxy=proxy,
         idle=transfer.connections,
+        governor=governor,
     )
-    with closing(http):
-        yield {name: _origin(name, settings, http, emit) for name in settings.origins}
 
 
-def _origin(name: str, settings: Settings, http: Http, emit: Emit) -> Origin:
+def _path(path: Path | None) -> str | None:
+    return str(path) if path is not None else None
+
+
+def _proxy(setting: str | Secret | None) -> str | None:
+    return setting.reveal() if isinstance(setting, Secret) else setting
+
+
+def _origin(name: str, settings: Settings, http: Http, emit: Emit, clock: Clock) -> Origin:
     config = settings.origins[name]
     match config:
         case HubSettings():
             from sync_daemon.origins.huggingface import HuggingFace  # noqa: PLC0415 - 0.1 s
 
-            return HuggingFace(name, config.endpoints, config.token, http=http, emit=emit)
+            endpoints = _endpoints(name, config, settings.alerts.failure_rate, emit, clock)
+            return HuggingFace(name, endpoints, config.token, http=http)
         case HttpSettings():
             headers = {key: value.reveal() for key, value in config.headers.items()}
             files = _files_of(name, settings)
-            return HttpOrigin(name, config.url, http=http, files=files, headers=headers)
+            served = HttpOrigin(name, config.url, http=http, files=files, headers=headers)
+            return Watched(served, config.url, clock=clock, emit=emit)
         case DirectorySettings():
-            return DirectoryOrigin(name, config.path)
+            folder = DirectoryOrigin(name, config.path)
+            return Watched(folder, str(config.path), clock=clock, emit=emit)
+
+
+def _endpoints(
+    name: str, config: HubSettings, rule: FailureRate, emit: Emit, clock: Clock
+) -> Endpoints:
+    """Return the endpoints of an origin; their place in the list is their priority, unless said."""
+    return Endpoints(
+        name,
+        (
+            Endpoint(one.url, one.priority or place)
+            if isinstance(one, EndpointEntry)
+            else Endpoint(one, place)
+            for place, one in enumerate(config.endpoints, 1)
+        ),
+        clock=clock,
+        emit=emit,
+        rule=FailureRule(rule.above, rule.within, rule.switch),
+    )
 
 
 def _files_of(origin: str, settings: Settings) -> dict[str, tuple[HttpFile, ...]]:
@@ -181,25 +287,67 @@ def _files_of(origin: str, settings: Settings) -> dict[str, tuple[HttpFile, ...]
 
 def retry(settings: Settings, emit: Emit, stop: threading.Event) -> Retry:
     """Return the one retry policy."""
-    return Retry(settings.transfer.attempts, emit, SystemClock(stop))
+    total = settings.transfer.total_timeout.total_seconds()
+    return Retry(settings.transfer.attempts, emit, SystemClock(stop), total)
+
+
+def hours(settings: Settings, now: Callable[[ZoneInfo], datetime] = datetime.now) -> Hours | None:
+    """Return when large files may move, None for always. Only the daemon asks."""
+    window, zone = settings.schedule.window, ZoneInfo(settings.schedule.timezone)
+    if window is None:
+        return None
+    any_time = settings.schedule.any_time
+    small = settings.transfer.part_size if any_time is None else any_time
+    return Hours(lambda: window.holds(now(zone).time()), small, str(window))
+
+
+def engine_parts(settings: Settings) -> tuple[object, ...]:
+    """Return what an engine is made from: while it is equal, an engine serves on."""
+    schedule = settings.schedule
+    return (
+        settings.store,
+        settings.origins,
+        settings.transfer,
+        settings.alerts.failure_rate,
+        (schedule.timezone, schedule.window, schedule.any_time),
+        [
+            _files_of(n, settings)
+            for n, o in settings.origins.items()
+            if isinstance(o, HttpSettings)
+        ],
+    )
+
+
+def verifier(store: ObjectStore, settings: Settings, emit: Emit, stop: threading.Event) -> Verifier:
+    """Return what proves the bytes of a store."""
+    workers = min(VERIFY_WORKERS, settings.transfer.connections)
+    clock = SystemClock(stop)
+    return Verifier(store, retry(settings, emit, stop), clock, stop, workers=workers)
 
 
 @contextmanager
 def engine(
-    settings: Settings, emit: Emit, stop: threading.Event, *, dry: bool = False
+    settings: Settings,
+    emit: Emit,
+    stop: threading.Event,
+    *,
+    dry: bool = False,
+    hours: Hours | None = None,
 ) -> Iterator[Engine]:
     """Make an engine, started; the end of the block waits for its threads.
 
-    `dry` is for planning: nothing is made that is not there yet. Raises ConfigurationError,
-    StoreRefused.
+    `dry` is for planning: nothing is made that is not there yet. `hours` are those in which
+    large files may move, None for always. Raises ConfigurationError, StoreRefused.
     """
     clock = SystemClock(stop)
     again = retry(settings, emit, stop)
+    speed = emit = Speed(emit, clock)
     with ExitStack() as stack:
-        sources = stack.enter_context(origins(settings, emit))
+        sources = stack.enter_context(origins(settings, emit, clock))
         target = stack.enter_context(store(settings, create=not dry, dry=dry))
         locks = stack.enter_context(closing(Locks(target, again, clock, emit)))
-        throttle = Throttle(rate(settings), clock)
+        allowed = rate(settings)
+        throttle = Throttle(allowed, clock)
         transfer = Transfer(
             target,
             limits(settings),
@@ -208,6 +356,7 @@ def engine(
             clock=clock,
             emit=emit,
             stop=stop,
+            hours=hours,
         )
         yield Engine(
             vault=Vault(target, again),
@@ -219,4 +368,9 @@ def engine(
             emit=emit,
             stop=stop,
             part_size=limits(settings).part_size,
+            outlook=Outlook(
+                limits(settings),
+                lambda: allowed() or speed.rate(),
+                lambda: upload_life(settings),
+            ),
         )

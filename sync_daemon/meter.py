@@ -7,6 +7,7 @@ somebody else enter that somebody's meter with `use`.
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from contextvars import ContextVar
 from typing import Literal
 
 Side = Literal["origin", "store"]
+
+MOST_FILES = 100
+"""Files that a meter remembers by name, whatever their number: a report stays small."""
 
 _active: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
@@ -27,6 +31,7 @@ class Meter:
         self.store_requests = 0
         self.fetched_bytes = 0
         self.uploaded_bytes = 0
+        self._files: list[tuple[bool, int, str, float, str]] = []
 
     def add(self, *, origin: int = 0, store: int = 0, fetched: int = 0, uploaded: int = 0) -> None:
         """Add to the totals."""
@@ -35,6 +40,19 @@ class Meter:
             self.store_requests += store
             self.fetched_bytes += fetched
             self.uploaded_bytes += uploaded
+
+    def note(self, path: str, size: int, seconds: float, error: str = "") -> None:
+        """Remember a file that was moved, or of what kind the error was that kept it."""
+        with self._lock:
+            heapq.heappush(self._files, (bool(error), size, path, seconds, error))
+            if len(self._files) > MOST_FILES:
+                heapq.heappop(self._files)
+
+    def files(self) -> tuple[tuple[str, int, float, str | None], ...]:
+        """Return path, size, seconds and error of files: those that failed, then the largest."""
+        with self._lock:
+            found = sorted(self._files, key=lambda one: (not one[0], -one[1], one[2]))
+        return tuple((path, size, took, error or None) for _, size, path, took, error in found)
 
 
 @contextmanager

@@ -7,14 +7,16 @@ Every method may be called from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, Self
 
 from sync_daemon.domain.digests import CommitId
+from sync_daemon.domain.errors import SyncError
 from sync_daemon.domain.events import Event
 from sync_daemon.domain.listing import Listing, Refs, RemoteFile, Repository, Resolved
+from sync_daemon.domain.report import EndpointTally, PastTally
 
 Buffer = bytes | bytearray | memoryview
 ChecksumKind = Literal["crc64nvme", "crc32c", "md5", "none"]
@@ -31,6 +33,20 @@ class Reader(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
+
+
+History = Callable[[datetime], Iterable[PastTally]]
+"""Returns what former runs counted since a time; never raises, and costs requests."""
+
+
+class Record(Protocol):
+    """What an origin counts of its endpoints, to be kept from run to run."""
+
+    def begin(self, history: History) -> None:
+        """Begin a run: count anew. `history` is for whoever needs it, when it does."""
+
+    def tallies(self) -> tuple[EndpointTally, ...]:
+        """Return the counts since `begin`, of endpoints that were asked."""
 
 
 class Origin(Protocol):
@@ -75,6 +91,16 @@ class Origin(Protocol):
         can heal (resets, stalls, 5xx, a short body), OriginLied for an answer that
         contradicts the request (another range, a longer body, a changed ETag, HTML).
         """
+
+    def distrust(
+        self, repository: Repository, commit: CommitId, file: RemoteFile, reason: SyncError
+    ) -> None:
+        """Take note that the bytes of a file were wrong, so that another endpoint, if there is
+        one, sends it the next time."""
+
+    @property
+    def record(self) -> Record | None:
+        """What it counts of its endpoints; None where there are none to choose from."""
 
     def check(self) -> str:
         """Prove that the origin answers; return a line for `doctor`. Raises as `refs` does."""
@@ -122,6 +148,25 @@ class Part:
     number: int
     size: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCapacity:
+    """The room of a store, in bytes.
+
+    `used` counts what others keep there too; it is None, and so is `free`, where only the
+    size is known, from the YAML: whoever knows what is stored says so by `counting`.
+    """
+
+    total: int
+    used: int | None = None
+    free: int | None = None
+
+    def counting(self, stored: int) -> StoreCapacity:
+        """Return it with `stored` bytes counted as used, where the store does not say."""
+        if self.used is not None and self.free is not None:
+            return self
+        return StoreCapacity(self.total, stored, max(0, self.total - stored))
 
 
 class ObjectStore(Protocol):
@@ -193,6 +238,10 @@ class ObjectStore(Protocol):
 
     def free_bytes(self) -> int | None:
         """Return the free space in bytes, or None where the store does not say."""
+
+    def capacity(self) -> StoreCapacity | None:
+        """Return the room of the store, or None where it is not known. Nothing is listed: it
+        costs three small requests at most, and never raises because a right is missing."""
 
 
 class Clock(Protocol):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import select
 import socket
 import ssl
+import subprocess
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -14,10 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from sync_daemon.domain.errors import (
     ConfigurationError,
@@ -28,6 +23,8 @@ from sync_daemon.domain.errors import (
 from sync_daemon.meter import Meter, use
 from sync_daemon.wire import Http, Response
 from sync_daemon.wire.answers import follow
+from sync_daemon.wire.trust import VARIABLES
+from tests.support.certificates import make_certificate, serving
 from tests.support.scripted import Scripted, Step, answer, say, say_and_close, say_and_reset
 
 MIB = 1024 * 1024
@@ -352,37 +349,12 @@ def test_other_kinds_of_proxies_are_refused_in_words(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 and models.invalid that nobody trusts, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
-    now = dt.datetime.now(dt.UTC)
-    names = [
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        x509.DNSName("models.invalid"),
-    ]
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    return path
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+    return serving(certificate)
 
 
 def test_an_untrusted_certificate_is_refused_with_a_hint(tls: ssl.SSLContext) -> None:
@@ -393,13 +365,16 @@ def test_an_untrusted_certificate_is_refused_with_a_hint(tls: ssl.SSLContext) ->
         assert server.heard == []
 
 
-@pytest.mark.parametrize("way", ["ca_file", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"])
+@pytest.mark.parametrize("way", ["ca_file", *VARIABLES])
 def test_private_certificates_are_trusted_when_they_are_named(
     way: str, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    if way != "ca_file":
+    if way == "SSL_CERT_DIR":
+        subprocess.run(["openssl", "rehash", certificate.parent], check=True)
+        monkeypatch.setenv(way, str(certificate.parent))
+    elif way != "ca_file":
         monkeypatch.setenv(way, str(certificate))
     http = Http("store", ca_file=str(certificate) if way == "ca_file" else None)
     body = bytes(3 * MIB)

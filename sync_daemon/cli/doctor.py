@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 
 from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import STYLES, Output, plural
 from sync_daemon.cli.session import Session
-from sync_daemon.config import DirectoryPlace, S3Place, Settings
+from sync_daemon.config import DirectoryOrigin, DirectoryPlace, S3Place, Secret, Settings
+from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE
 from sync_daemon.engine import doctor
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.doctor import Check
 from sync_daemon.ports import Emit
 from sync_daemon.stores.minio_admin import Keys, ServerFacts, ask_server, find_keys
+from sync_daemon.wire.trust import find_certificates, read_certificates
 
 
 def run(session: Session) -> int:
@@ -41,7 +44,8 @@ def run(session: Session) -> int:
 def _check(session: Session, settings: Settings, emit: Emit) -> Iterator[Check]:
     yield from _check_configuration(settings)
     yield doctor.check_memory(bootstrap.limits(settings))
-    yield doctor.check_proxies(session.environ, settings.store.endpoint)
+    yield doctor.check_proxies(session.environ, settings.store.endpoint, _proxies(settings))
+    yield _check_certificates(session.environ)
     yield from _check_store(session, settings)
     with bootstrap.origins(settings, emit) as origins:
         yield from doctor.check_origins(origins)
@@ -57,6 +61,30 @@ def _check_configuration(settings: Settings) -> Iterator[Check]:
         yield Check("configuration", "ok", message)
 
 
+def _proxies(settings: Settings) -> dict[str, str]:
+    """Return the proxies of the YAML by their keys; the URLs may hold secrets."""
+    found = {"store.proxy": settings.store.proxy}
+    for name, origin in settings.origins.items():
+        if not isinstance(origin, DirectoryOrigin):
+            found[f"origins.{name}.proxy"] = origin.proxy
+    return {
+        key: value.reveal() if isinstance(value, Secret) else value
+        for key, value in found.items()
+        if value is not None
+    }
+
+
+def _check_certificates(environ: Mapping[str, str]) -> Check:
+    """Look at what the variables name; `ca_file` was read with the configuration."""
+    found = find_certificates(None, environ)
+    try:
+        read_certificates(found)
+    except ConfigurationError as error:
+        return Check("certificates", "fail", str(error), error.hint)
+    whose = f"{found.path}, named by {found.source}" if found.path else "those of the system"
+    return Check("certificates", "ok", f"{whose}, save where ca_file names others")
+
+
 def _check_store(session: Session, settings: Settings) -> Iterator[Check]:
     place = settings.store.url
     if isinstance(place, DirectoryPlace) and not place.path.exists():
@@ -65,7 +93,12 @@ def _check_store(session: Session, settings: Settings) -> Iterator[Check]:
     keys = _find_keys(settings)
     if isinstance(place, S3Place):
         yield _judge_keys(keys)
-    with bootstrap.store(settings) as store:
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(bootstrap.store(settings))
+        except ConfigurationError as error:
+            yield Check("store", "fail", str(error), error.hint)
+            return
         checks = []
         for check in doctor.check_store(store, SystemClock(session.stop)):
             checks.append(check)
@@ -109,8 +142,13 @@ def _ask_server(settings: Settings, keys: Keys | None) -> ServerFacts:
     store = settings.store
     if store.endpoint is None or keys is None:
         return ServerFacts()
-    ca_file = str(store.ca_file) if store.ca_file else None
-    return ask_server(store.endpoint, keys, region=store.region, ca_file=ca_file)
+    return ask_server(
+        store.endpoint,
+        keys,
+        region=store.region,
+        ca_file=str(store.ca_file) if store.ca_file else None,
+        proxy=store.proxy.reveal() if isinstance(store.proxy, Secret) else store.proxy,
+    )
 
 
 def _show(check: Check, out: Output) -> None:

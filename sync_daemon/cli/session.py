@@ -96,6 +96,8 @@ def _secrets(value: Any) -> Iterator[str]:
     """Yield the text of every secret within settings."""
     if isinstance(value, Secret):
         yield value.reveal()
+        if "@" in value.reveal() and (found := _password_in(value.reveal())):
+            yield found  # a proxy's, without the rest of its URL
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _secrets(item)

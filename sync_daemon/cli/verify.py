@@ -27,11 +27,9 @@ from sync_daemon.cli.session import Session
 from sync_daemon.domain import keys
 from sync_daemon.domain.events import DamageFound
 from sync_daemon.domain.report import EXIT_DAMAGED, EXIT_OK
-from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.verification import Damage, Use, Verification
-from sync_daemon.engine.verify import Verifier, Watch
+from sync_daemon.engine.verify import Watch
 
-_MOST_WORKERS = 8
 _SECONDS_BETWEEN_LINES = 60.0
 _COLUMNS: tuple[Column, ...] = (
     ("DAMAGE", "left"),
@@ -69,13 +67,7 @@ def run(session: Session) -> int:
     arguments, settings = session.arguments, session.settings()
     declared = frozenset(str(entry.model) for entry in bootstrap.entries(settings))
     with session.listening() as emit, bootstrap.store(settings) as store:
-        verifier = Verifier(
-            store,
-            bootstrap.retry(settings, emit, session.stop),
-            SystemClock(session.stop),
-            session.stop,
-            workers=min(_MOST_WORKERS, settings.transfer.connections),
-        )
+        verifier = bootstrap.verifier(store, settings, emit, session.stop)
         with _watching(session) as watch:
             found = verifier.verify(
                 models=frozenset(arguments.model),

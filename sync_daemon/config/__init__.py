@@ -12,12 +12,15 @@ from sync_daemon.config.model import (
     Credentials,
     Defaults,
     DirectoryOrigin,
+    EndpointEntry,
+    FailureRate,
     Gateway,
     HttpFile,
     HttpOrigin,
     HuggingFaceOrigin,
     Metrics,
     ModelEntry,
+    ModelSchedule,
     NamedEntry,
     Origin,
     Retention,
@@ -33,6 +36,7 @@ from sync_daemon.config.resolve import ResolvedModel, resolve_models
 from sync_daemon.config.secret import Secret
 from sync_daemon.config.show import effective, effective_values, json_schema
 from sync_daemon.config.timetable import Slot, Timetable
+from sync_daemon.config.timing import Timing
 
 __all__ = [
     "STANDARD_INPUT",
@@ -42,12 +46,15 @@ __all__ = [
     "Defaults",
     "DirectoryOrigin",
     "DirectoryPlace",
+    "EndpointEntry",
+    "FailureRate",
     "Gateway",
     "HttpFile",
     "HttpOrigin",
     "HuggingFaceOrigin",
     "Metrics",
     "ModelEntry",
+    "ModelSchedule",
     "NamedEntry",
     "Origin",
     "Problem",
@@ -61,6 +68,7 @@ __all__ = [
     "Store",
     "TagsEntry",
     "Timetable",
+    "Timing",
     "Transfer",
     "effective",
     "effective_values",

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from sync_daemon.config.document import Document
 from sync_daemon.config.entries import (
     Model,
+    Raw,
     Version,
     mapping,
     mappings,
@@ -21,19 +22,26 @@ from sync_daemon.config.entries import (
 from sync_daemon.config.model import MIB, MIN_PART_SIZE, MIN_PARTS, Transfer
 from sync_daemon.config.problems import Path, clip
 from sync_daemon.config.units import UnitError, format_size, parse_size, suggest
-from sync_daemon.domain.errors import InvalidName
+from sync_daemon.domain.errors import ConfigurationError, InvalidName
 from sync_daemon.domain.names import ModelName, RepoPath, VersionName
+from sync_daemon.wire.trust import Certificates, read_certificates
 
 NOT_YET = ("schedule", "retention", "metrics", "alerts", "gateway")
 """Sections that are checked, but that this release does not act upon."""
 
-ACTED_UPON = {("schedule", "timezone")}
+ACTED_UPON = {
+    *(
+        ("schedule", key)
+        for key in ("incremental", "full", "verify", "window", "any_time", "jitter", "timezone")
+    ),
+    ("alerts", "failure_rate"),
+}
 """Keys of those sections that do have an effect."""
 
 _NAME_RULE = "letters, digits, '.', '_' and '-', at most 96, the first a letter or digit"
 _ORIGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _HUB_SEGMENT = re.compile(r"[A-Za-z0-9._-]{1,96}")
-_S3_ONLY = ("endpoint", "region", "addressing", "checksum", "credentials", "ca_file")
+_S3_ONLY = ("endpoint", "region", "addressing", "checksum", "credentials", "ca_file", "proxy")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _REVISION = re.compile(r"[^\x00-\x20\x7f]{1,255}")
 _HUB = "huggingface"
@@ -43,6 +51,7 @@ def check(document: Document) -> None:
     """Note everything that is wrong between keys."""
     _check_store(document)
     _check_origins(document)
+    _check_certificates(document)
     _check_memory(document)
     _check_policy(document)
     found = models(document)
@@ -72,10 +81,37 @@ def _check_origins(document: Document) -> None:
     for name in origins:
         if not _ORIGIN_NAME.fullmatch(name):
             document.add(("origins", name), "is no name for an origin", _NAME_RULE, at_key=True)
+        _check_endpoints(document, ("origins", name), mapping(origins, name))
         for header in mapping(mapping(origins, name), "headers"):
             if not _HEADER.fullmatch(header):
                 path = ("origins", name, "headers", header)
                 document.add(path, "is no name for a header", at_key=True)
+
+
+def _check_certificates(document: Document) -> None:
+    """Read what `ca_file` names: a wrong one would look like a wrong server."""
+    origins = mapping(document.tree, "origins")
+    sections: list[tuple[Path, Raw]] = [(("store",), mapping(document.tree, "store"))]
+    sections += [(("origins", name), mapping(origins, name)) for name in origins]
+    for path, section in sections:
+        if (name := text(section, "ca_file")) is None:
+            continue
+        try:
+            read_certificates(Certificates("ca_file", name))
+        except (ConfigurationError, ValueError) as error:
+            reason = str(error).rpartition(": ")[2]
+            document.add((*path, "ca_file"), f"cannot be read: {reason}", "name a PEM file")
+
+
+def _check_endpoints(document: Document, path: Path, origin: Raw) -> None:
+    written = origin.get("endpoints")
+    seen: set[str] = set()
+    for index, item in enumerate(written if isinstance(written, tuple) else ()):
+        url = item.get("url") if isinstance(item, dict) else item
+        if isinstance(url, str):
+            if url.rstrip("/") in seen:
+                document.add((*path, "endpoints", index), "is listed twice")
+            seen.add(url.rstrip("/"))
 
 
 def _check_memory(document: Document) -> None:

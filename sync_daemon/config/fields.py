@@ -16,7 +16,9 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Wi
 from sync_daemon.config import units
 from sync_daemon.config.environment import FromEnvironment
 from sync_daemon.config.places import DirectoryPlace, S3Place, parse_place
+from sync_daemon.config.secret import HIDDEN, Secret
 from sync_daemon.config.timetable import Timetable, parse_timetable
+from sync_daemon.config.timing import Timing, parse_timing
 from sync_daemon.config.units import Address, Network, UnitError, Window
 
 _VARIABLE = r"\$\{"
@@ -79,6 +81,34 @@ def parse_url(value: object) -> str:
     if "?" in value or "#" in value:
         raise UnitError(message="has a query or fragment", hint=hint)
     return value.rstrip("/")
+
+
+def parse_proxy(value: object) -> str | Secret:
+    """`off`, or the URL of an http proxy, with its final slash gone; a secret if it has a user."""
+    hint = "write http://HOST:PORT, http://USER:PASSWORD@HOST:PORT or off"
+    if value is False or value == "off":
+        return "off"
+    if not isinstance(value, str) or len(value) > _LONGEST_URL or _bad_text(value):
+        raise UnitError(message="is not the URL of a proxy", hint=hint)
+    try:
+        parts = urlsplit(value)
+        host, port_is_fine = parts.hostname, parts.port != 0
+    except ValueError:
+        raise UnitError(message="is not the URL of a proxy", hint=hint) from None
+    if parts.scheme != "http":
+        raise UnitError(message="is no http proxy, and no other kind is supported", hint=hint)
+    if not host or not port_is_fine or parts.path.strip("/") or "?" in value or "#" in value:
+        raise UnitError(message="is not the URL of a proxy", hint=hint)
+    if HIDDEN in (parts.username, parts.password):
+        raise UnitError(message="has the mask of a secret", hint="write the secret, or ${NAME}")
+    url = value.rstrip("/")
+    return Secret(url) if "@" in parts.netloc else url
+
+
+def _show_proxy(proxy: str | Secret) -> str:
+    if isinstance(proxy, str):
+        return proxy
+    return f"http://{HIDDEN}@{proxy.reveal().rpartition('@')[2]}"
 
 
 def _bad_text(value: str) -> bool:
@@ -151,6 +181,12 @@ Rate = Annotated[
     _shown(units.format_rate),
     WithJsonSchema({"type": ["string", "integer", "boolean"], "examples": ["16KiB", "off"]}),
 ]
+RequestRate = Annotated[
+    float,
+    PlainValidator(units.parse_request_rate),
+    _shown(units.format_request_rate),
+    WithJsonSchema({"type": ["string", "number", "boolean"], "examples": ["off", 10, 0.5]}),
+]
 Bandwidth = Annotated[
     Timetable,
     PlainValidator(_number_from_text(parse_timetable)),
@@ -175,6 +211,12 @@ Percent = Annotated[
     _schema(r"[0-9]+(\.[0-9]+)? ?%", "10%"),
 ]
 Cron = Annotated[str, PlainValidator(units.parse_cron), _text_schema("0 * * * *")]
+When = Annotated[
+    Timing,
+    PlainValidator(parse_timing),
+    _shown(),
+    WithJsonSchema({"type": ["string", "boolean"], "examples": ["0 * * * *", "15m", "off"]}),
+]
 TimeZone = Annotated[str, PlainValidator(units.parse_timezone), _text_schema("Asia/Shanghai")]
 DailyWindow = Annotated[
     Window,
@@ -190,6 +232,14 @@ Listen = Annotated[
 ]
 Cidr = Annotated[Network, PlainValidator(units.parse_network), _shown(), _text_schema("10.0.0.0/8")]
 Url = Annotated[str, PlainValidator(parse_url), _text_schema("https://host.example")]
+ProxyUrl = Annotated[
+    str | Secret,
+    PlainValidator(parse_proxy),
+    _shown(_show_proxy),
+    WithJsonSchema(
+        {"type": ["string", "boolean"], "examples": ["http://proxy.example:3128", "off"]}
+    ),
+]
 LocalPath = Annotated[Path, PlainValidator(parse_path), _shown(), _text_schema("/srv/models")]
 Sha256 = Annotated[str, PlainValidator(parse_sha256), _schema("[0-9A-Fa-f]{64}", "0" * 64)]
 Place = Annotated[

@@ -23,19 +23,23 @@ from sync_daemon.config.fields import (
     Number,
     Percent,
     Place,
+    ProxyUrl,
     Rate,
     Redirecting,
+    RequestRate,
     Sha256,
     Size,
     Switch,
     Text,
     TimeZone,
     Url,
+    When,
     YesNo,
 )
 from sync_daemon.config.problems import Problem
 from sync_daemon.config.secret import Secret
 from sync_daemon.config.timetable import UNLIMITED
+from sync_daemon.config.timing import Timing
 from sync_daemon.config.units import Address
 
 MIB = 1024**2
@@ -43,6 +47,9 @@ MIN_PART_SIZE = 5 * MIB
 MIN_PARTS = 4
 DEFAULT_ORIGIN = "hf"
 DEFAULT_REVISION = "main"
+
+_PROXY = "URL of an http proxy, or off; left out: the usual variables say."
+_CA_FILE = "Certificates (PEM) that prove the servers, instead of the system's."
 
 RepoType = Literal["model", "dataset", "space"]
 Patterns = tuple[Text, ...]
@@ -94,8 +101,31 @@ class Store(Section):
         description="Keys for the store; left out, boto3 finds them in its usual places.",
     )
     ca_file: LocalPath | None = Field(
-        default=None, description="Certificates (PEM) that prove the S3 server."
+        default=None,
+        description="Certificates (PEM) that prove the S3 server, instead of the system's.",
     )
+    proxy: ProxyUrl | None = Field(default=None, description=_PROXY)
+
+
+class EndpointEntry(Section):
+    """One server of an origin, with a priority of its own."""
+
+    url: Url = Field(description="URL of the server.")
+    priority: Annotated[int, Field(ge=1, le=1000), Number] | None = Field(
+        default=None,
+        description="Lowest first; equal ones are ranked by measurement. Left out: its position.",
+    )
+
+
+def endpoint_tag(value: Any) -> str:
+    """Tell a URL from a mapping."""
+    return "entry" if isinstance(value, dict | EndpointEntry) else "url"
+
+
+EndpointUrl = Annotated[
+    Annotated[Url, Tag("url")] | Annotated[EndpointEntry, Tag("entry")],
+    Discriminator(endpoint_tag),
+]
 
 
 class HuggingFaceOrigin(Section):
@@ -103,14 +133,16 @@ class HuggingFaceOrigin(Section):
 
     tag: ClassVar[str] = "huggingface"
     type: Literal["huggingface"] = Field(description="Kind of origin.")
-    endpoints: Annotated[tuple[Url, ...], Field(min_length=1)] = Field(
+    endpoints: Annotated[tuple[EndpointUrl, ...], Field(min_length=1)] = Field(
         default=("https://huggingface.co",),
-        description="Servers with the same content, best first.",
+        description="Servers with the same content, best first, or with priorities.",
     )
     token: Secret | None = Field(
         default=None, description="Access token; sent to the endpoints and nowhere else."
     )
     token_file: LocalPath | None = Field(default=None, description="File with the access token.")
+    ca_file: LocalPath | None = Field(default=None, description=_CA_FILE)
+    proxy: ProxyUrl | None = Field(default=None, description=_PROXY)
 
 
 class HttpOrigin(Section):
@@ -122,6 +154,8 @@ class HttpOrigin(Section):
     headers: Mapping[Text, Secret] = Field(
         default={}, description="Request headers; their values are treated as secrets."
     )
+    ca_file: LocalPath | None = Field(default=None, description=_CA_FILE)
+    proxy: ProxyUrl | None = Field(default=None, description=_PROXY)
 
 
 class DirectoryOrigin(Section):
@@ -194,6 +228,14 @@ VersionEntry = Annotated[
 MAIN = NamedEntry(name=DEFAULT_REVISION, revision=DEFAULT_REVISION)
 
 
+class ModelSchedule(Section):
+    """Times of one model, instead of those for all."""
+
+    incremental: When | None = Field(default=None, description="Instead of schedule.incremental.")
+    full: When | None = Field(default=None, description="Instead of schedule.full.")
+    verify: When | None = Field(default=None, description="Besides schedule.verify.")
+
+
 class ModelEntry(Section):
     """A model, and which of its versions are wanted."""
 
@@ -212,18 +254,30 @@ class ModelEntry(Section):
     )
     files: tuple[HttpFile, ...] = Field(default=(), description="Files of an HTTP origin.")
     trees: Switch = Field(default=False, description="Also keep plain copies under trees/.")
+    schedule: ModelSchedule = Field(
+        default=ModelSchedule(), description="Times of its own for this model."
+    )
 
 
 class Schedule(Section):
     """When the daemon works by itself."""
 
-    incremental: Cron = Field(default="0 * * * *", description="When to ask for what has changed.")
-    full: Cron = Field(
-        default="30 3 * * sun", description="When to list and prove everything again."
+    incremental: When = Field(
+        default=Timing("0 * * * *"), description="When to ask for what has changed."
     )
-    verify: Cron | None = Field(default=None, description="When to verify stored bytes.")
+    full: When = Field(
+        default=Timing("30 3 * * sun"), description="When to list and prove everything again."
+    )
+    verify: When | None = Field(default=None, description="When to read stored bytes again.")
     prune: Cron | None = Field(default=None, description="When to remove what nothing refers to.")
     window: DailyWindow | None = Field(default=None, description="Large transfers only then.")
+    any_time: Size | None = Field(
+        default=None,
+        description="Files up to this size move outside the window, too. Left out: part_size.",
+    )
+    jitter: Duration | None = Field(
+        default=None, description="Start by chance up to so much later; left out: on time."
+    )
     timezone: TimeZone = Field(
         default="UTC",
         description="Time zone of the cron lines, the window and the bandwidth timetable.",
@@ -251,6 +305,9 @@ class Transfer(Section):
     bandwidth: Bandwidth = Field(
         default=UNLIMITED, description="Bytes per second, off, or a timetable in schedule.timezone."
     )
+    request_rate: RequestRate = Field(
+        default=0.0, description="Requests per second to all origins together, or off."
+    )
     attempts: Annotated[int, Field(ge=1, le=100), Number] = Field(
         default=3, description="Tries for a request that can heal."
     )
@@ -259,6 +316,9 @@ class Transfer(Section):
     )
     read_timeout: Duration = Field(
         default=timedelta(seconds=30), description="Longest wait for the next byte."
+    )
+    total_timeout: Duration = Field(
+        default=timedelta(minutes=15), description="No new try of a request begins after it."
     )
     min_speed: Rate = Field(
         default=16 * 1024, description="A slower connection is given up; off: never."
@@ -299,11 +359,11 @@ class SlowTransfer(Section):
 
 
 class FailureRate(Section):
-    """Alert on an endpoint that often fails."""
+    """When an endpoint fails too often."""
 
     above: Percent = Field(default=0.2, description="Share of failed requests.")
     within: Duration = Field(default=timedelta(days=1), description="Time over which they count.")
-    switch: Switch = Field(default=True, description="Also make another endpoint the first.")
+    switch: Switch = Field(default=True, description="Make another endpoint the first.")
 
 
 class Stale(Section):

@@ -41,7 +41,16 @@ _HINTS = {
     "union_tag_not_found": _TYPES,
     "union_tag_invalid": _TYPES,
 }
-_NEVER_ECHOED = {"urls", "headers", "url", "endpoint", "endpoints", "public_url", "store_url"}
+_NEVER_ECHOED = {
+    "urls",
+    "headers",
+    "url",
+    "endpoint",
+    "endpoints",
+    "public_url",
+    "store_url",
+    "proxy",
+}
 
 
 def add_type_problems(document: Document, error: ValidationError) -> None:
@@ -58,7 +67,8 @@ def _path(loc: Path) -> Path:
     """Remove what pydantic adds: the kind of an origin or version, a mark for keys."""
     path = loc[:-1] if loc and loc[-1] == "[key]" else loc
     if path[:1] == ("origins",):
-        return path[:2] + path[3:]
+        path = path[:2] + path[3:]
+        return path[:4] + path[5:] if path[2:3] == ("endpoints",) else path
     if path[:1] == ("models",) and path[2:3] == ("versions",):
         return path[:4] + path[5:]
     return path

@@ -38,6 +38,8 @@ _SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
 _DURATION = re.compile(r"(?:[0-9]{1,9}[wdhms])+")
 _DURATION_PART = re.compile(r"([0-9]+)([wdhms])")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) ?%")
+_REQUESTS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?: ?/s)?")
+_SLOWEST, _FASTEST = Decimal("0.01"), 10_000
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _MAX_PORT = 65_535
@@ -98,6 +100,25 @@ def parse_rate(value: object) -> int:
         "is not a rate",
         "write bytes per second, for example 8MiB, 512KiB or off",
     )
+
+
+def parse_request_rate(value: object) -> float:
+    """Requests per second, `10`, `0.5` or `10/s`; `off` is 0."""
+    if value is False or value == "off":
+        return 0.0
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    match = _REQUESTS.fullmatch(str(value)) if number or isinstance(value, str) else None
+    if match is None or not _SLOWEST <= Decimal(match[1]) <= _FASTEST:
+        raise UnitError(
+            message="is not a rate of requests",
+            hint=f"write requests per second, from {_SLOWEST} to {_FASTEST}, or off",
+        )
+    return float(match[1])
+
+
+def format_request_rate(rate: float) -> str:
+    """Write requests per second; 0 is `off`."""
+    return f"{rate:.9g}/s" if rate else "off"
 
 
 def _parse_bytes(value: object, units: Mapping[str, int], message: str, hint: str) -> int:

@@ -3,19 +3,22 @@
     SyncError                     message for a person, and a hint what to do next
      +- ConfigurationError        nothing was touched (exit 2)
      +- InvalidName               a name that no store or reader may be shown
-     +- Unavailable               trying again can help: the only kind that is retried
+     +- Unavailable               trying again can help, and is done
      |   +- OriginUnavailable
+     |   |   +- TooSlow
      |   +- StoreUnavailable      the store cannot be reached (exit 3 when nothing else worked)
      +- OriginRefused             the origin says no, and will say so again
      |   +- RepositoryNotFound, RevisionNotFound, OriginFileNotFound, Forbidden
-     +- OriginLied                bytes or headers that contradict the origin's own promise
-     |   +- DigestMismatch
+     +- OriginLied                an answer that contradicts the listing or the protocol; tried
+     |   |                         again too, since a proxy or one of many servers may be to blame
+     |   +- DigestMismatch        not tried again: the whole file begins anew, once
      +- StoreRefused              missing bucket, no permission, unknown format
      +- StoreFull                 the store has no room: never retried
      +- PreconditionFailed        a conditional write lost: somebody else was first
      +- UploadGone                the store no longer knows a multipart upload
      +- LockedElsewhere, LockLost
      +- Interrupted               the stop event was set
+         +- Deferred              a large file, outside the window in which such may move
 
 Adapters translate their SDK's errors into these; nobody matches on text.
 A named thing that is not there raises the builtin FileNotFoundError.
@@ -63,6 +66,10 @@ class OriginUnavailable(Unavailable):
     """An origin did not answer, or answered with a fault of its own."""
 
 
+class TooSlow(OriginUnavailable):
+    """Below the minimum speed: however much came, the attempt was in vain."""
+
+
 class StoreUnavailable(Unavailable):
     """The store did not answer, or answered with a fault of its own."""
 
@@ -88,7 +95,10 @@ class Forbidden(OriginRefused):
 
 
 class OriginLied(SyncError):
-    """An answer that contradicts the origin's own listing or the protocol."""
+    """An answer that contradicts the origin's own listing or the protocol.
+
+    Another attempt, or another endpoint, may tell the truth.
+    """
 
 
 class DigestMismatch(OriginLied):
@@ -121,3 +131,7 @@ class LockLost(SyncError):
 
 class Interrupted(SyncError):
     """The stop event was set: the work can be taken up again later."""
+
+
+class Deferred(Interrupted):
+    """Large files may not move now: this one goes on in the next window."""

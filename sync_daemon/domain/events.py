@@ -47,6 +47,30 @@ class RunFinished(Event):
     published: int
     unchanged: int
     failed: int
+    origin_requests: int = 0
+    store_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSkipped(Event):
+    """The daemon's job was due while its former run still went; `skipped` counts since start."""
+
+    name: ClassVar[str] = "run.skipped"
+    level: ClassVar[Level] = "warning"
+    job: str
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed(Event):
+    """A run of the daemon could not be made at all; the next one is tried when it is due."""
+
+    name: ClassVar[str] = "run.failed"
+    level: ClassVar[Level] = "error"
+    job: str
+    kind: str
+    error: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +201,7 @@ class BlobStored(Event):
     sha256: str
     size: int
     seconds: float
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +214,7 @@ class BlobFailed(Event):
     path: str
     kind: str
     error: str
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +253,14 @@ class JournalLost(Event):
 
 @dataclass(frozen=True, slots=True)
 class BytesMoved(Event):
-    """Bytes arrived from an origin: for progress bars, not for logs."""
+    """Bytes arrived from `origin`, or were taken up from a journal (None). Never logged."""
 
     name: ClassVar[str] = "bytes.moved"
     level: ClassVar[Level] = "debug"
     model: str
     version: str
     bytes: int
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +285,51 @@ class EndpointSwitched(Event):
     from_endpoint: str
     to_endpoint: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRested(Event):
+    """An endpoint failed; for so many seconds the others are asked before it."""
+
+    name: ClassVar[str] = "endpoint.rested"
+    level: ClassVar[Level] = "warning"
+    origin: str
+    endpoint: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAsked(Event):
+    """One request to an endpoint has ended. A refusal is an answer, and no failure."""
+
+    name: ClassVar[str] = "endpoint.asked"
+    level: ClassVar[Level] = "debug"
+    origin: str
+    endpoint: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointMeasured(Event):
+    """An endpoint answered a short question, or began to send a file, after `seconds`."""
+
+    name: ClassVar[str] = "endpoint.measured"
+    level: ClassVar[Level] = "debug"
+    origin: str
+    endpoint: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OriginThrottled(Event):
+    """Requests to a host wait `seconds` for a limit on them: told once for each wait."""
+
+    name: ClassVar[str] = "origin.throttled"
+    host: str
+    seconds: float
+    reason: str
+    limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +360,63 @@ class DamageFound(Event):
     level: ClassVar[Level] = "error"
     key: str
     problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreMeasured(Event):
+    """How full the store is, in bytes; what it does not say is left out."""
+
+    name: ClassVar[str] = "store.measured"
+    level: ClassVar[Level] = "debug"
+    used: int | None = None
+    free: int | None = None
+    capacity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyFinished(Event):
+    """The daemon has read the stored bytes again; `damage` objects are wrong or missing."""
+
+    name: ClassVar[str] = "verify.finished"
+    job: str
+    versions: int
+    blobs: int
+    bytes: int
+    damage: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStarted(Event):
+    """The daemon has begun; `jobs` are those that its schedule knows."""
+
+    name: ClassVar[str] = "daemon.started"
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStopped(Event):
+    """The daemon ends; `unfinished` are jobs that could not end in time."""
+
+    name: ClassVar[str] = "daemon.stopped"
+    unfinished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReloaded(Event):
+    """A valid configuration was read again; `changed` are the keys that differ."""
+
+    name: ClassVar[str] = "config.reloaded"
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigInvalid(Event):
+    """The configuration that was to be read again is wrong; the old one stays in force."""
+
+    name: ClassVar[str] = "config.invalid"
+    level: ClassVar[Level] = "error"
+    problems: tuple[str, ...]
 
 
 def catalogue() -> tuple[type[Event], ...]:

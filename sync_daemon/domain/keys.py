@@ -6,7 +6,7 @@ Keys are relative to the store's prefix, which belongs to the adapter.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sync_daemon.domain import canonical
 from sync_daemon.domain.digests import CommitId, Digest
@@ -17,6 +17,8 @@ FORMAT = 1
 MARKER = "mirror.json"
 BLOBS = "blobs/sha256/"
 MODELS = "models/"
+ALIASES = "aliases/"
+TREES = "trees/"
 CONDEMNED = "condemned/"
 STAGING = "staging/"
 UPLOADS = "uploads/"
@@ -24,6 +26,8 @@ RUNS = "runs/"
 
 _MANIFEST = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/manifests/([0-9a-f]{64})\.json")
 _JOURNAL = re.compile(r"uploads/([0-9a-f]{64})/[^/]+\.json")
+_RUN = re.compile(r"runs/(\d{4}/\d\d/\d\d)/((\d{8}T\d{6})(?:\.\d{3})?Z-[0-9a-f]{1,32})\.json", re.ASCII)
+_RUN_ID = re.compile(r"\d{1,8}|\d{8}T[\dZ.]*(?:-[0-9a-f]*)?", re.ASCII)
 _CURRENT = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/current\.json")
 
 
@@ -122,6 +126,32 @@ def run(run_id: str, started: datetime) -> str:
 def runs_of_day(day: datetime) -> str:
     """The prefix of the reports of one UTC day."""
     return f"{RUNS}{day:%Y/%m/%d}/"
+
+
+def runs_of_month(day: datetime) -> str:
+    """The prefix of the reports of one month, by UTC."""
+    return f"{RUNS}{day:%Y/%m}/"
+
+
+def runs_named(beginning: str) -> str | None:
+    """The prefix of the reports whose run id begins so, or None where none can."""
+    if not _RUN_ID.fullmatch(beginning):
+        return None
+    year, month, day = beginning[:4], beginning[4:6], beginning[6:8]
+    if len(beginning) < len("YYYYMMDD"):
+        return RUNS + "/".join(part for part in (year, month, day) if part)
+    return f"{RUNS}{year}/{month}/{day}/{beginning}"
+
+
+def parse_run(key: str) -> tuple[str, datetime] | None:
+    """Return the id of the run whose report lies at `key`, and the second it began, or None."""
+    match = _RUN.fullmatch(key)
+    if match is None or match[1].replace("/", "") != match[3][:8]:
+        return None
+    try:
+        return match[2], datetime.strptime(match[3], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:  # no such day
+        return None
 
 
 def quarantine(model: ModelName, version: VersionName, commit: CommitId) -> str:

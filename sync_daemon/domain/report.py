@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sync_daemon.domain.digests import CommitId
@@ -59,8 +59,21 @@ class Bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedFile:
+    """A file that was fetched, its bytes and seconds; `error` is the kind of what kept it."""
+
+    path: str
+    size: int
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VersionReport:
-    """What became of one version. `reasons` say why it was refused, held or skipped."""
+    """What became of one version. `reasons` say why it was refused, held or skipped.
+
+    `moved` names a hundred files at most: those that failed, then the largest.
+    """
 
     model: ModelName
     version: str
@@ -76,6 +89,13 @@ class VersionReport:
     warnings: tuple[str, ...] = ()
     error: Failure | None = None
     plan: Plan | None = None
+    moved: tuple[MovedFile, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it was as declared already, and nothing had to be moved to know it."""
+        spent = self.bytes.fetched or self.bytes.uploaded or self.reasons
+        return self.status == "unchanged" and not spent
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of design's section 7; a planned version also has `plan`."""
@@ -92,6 +112,7 @@ class VersionReport:
             "reasons": list(self.reasons),
             "warnings": list(self.warnings),
             "error": _as_dict(self.error) if self.error else None,
+            "moved": [_as_dict(file) for file in self.moved],
         }
         if self.plan is not None:
             document["plan"] = _plan_json(self.plan)
@@ -120,6 +141,41 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointTally:
+    """Requests of a run to one endpoint of an origin, and how many of them failed."""
+
+    origin: str
+    endpoint: str
+    requests: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastTally:
+    """What a former run, that ended then, counted."""
+
+    ended: datetime
+    tally: EndpointTally
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What was asked for by name; nothing of a kind means all of it."""
+
+    models: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+    def covers(self, model: str, version: str) -> bool:
+        """Tell whether a version was meant."""
+        wanted = not self.models or model in self.models
+        return wanted and (not self.versions or version in self.versions)
+
+    def to_json(self) -> dict[str, list[str]]:
+        """Return both lists."""
+        return {"models": list(self.models), "versions": list(self.versions)}
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """What became of everything that was selected."""
 
@@ -128,6 +184,8 @@ class RunReport:
     started: datetime
     seconds: float
     versions: tuple[VersionReport, ...]
+    endpoints: tuple[EndpointTally, ...] = ()
+    selected: Selected = Selected()
 
     @property
     def status(self) -> str:
@@ -161,13 +219,43 @@ class RunReport:
             "status": self.status,
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
+            "selected": self.selected.to_json(),
             "models": [report.to_json() for report in self.versions],
+            "endpoints": [_as_dict(tally) for tally in self.endpoints],
         }
 
     def to_record(self) -> bytes:
-        """Return what the store keeps: what changed; what did not is only counted."""
+        """Return what the store keeps: what changed; what did not, at no cost, is only counted."""
+        busy = tuple(report for report in self.versions if not report.idle)
         document = self.to_json()
-        unchanged = [m for m in document["models"] if m["status"] == "unchanged"]
-        document["models"] = [m for m in document["models"] if m["status"] != "unchanged"]
-        document["unchanged"] = len(unchanged)
+        document["models"] = [report.to_json() for report in busy]
+        document["unchanged"] = len(self.versions) - len(busy)
         return json.dumps(document, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+def parse_tallies(record: bytes) -> tuple[PastTally, ...]:
+    """Return what a stored report says of endpoints; nothing if it is older than that field.
+
+    Raises ValueError for what is no report.
+    """
+    try:
+        document = json.loads(record)
+        ended = datetime.fromisoformat(document["started"])
+        ended += timedelta(seconds=document["seconds"])
+        if ended.tzinfo is None:
+            message = "its time has no offset"
+            raise ValueError(message)
+        return tuple(PastTally(ended, parse_tally(one)) for one in document.get("endpoints", ()))
+    except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        message = f"this is no report: {error!r}"
+        raise ValueError(message) from error
+
+
+def parse_tally(entry: dict[str, Any]) -> EndpointTally:
+    """Read one entry of `endpoints`. Raises LookupError, TypeError or ValueError."""
+    origin, endpoint = entry["origin"], entry["endpoint"]
+    requests, failures = entry["requests"], entry["failures"]
+    if type(requests) is not int or type(failures) is not int or not 0 <= failures <= requests:
+        message = f"{requests!r} requests and {failures!r} failures"
+        raise ValueError(message)
+    return EndpointTally(str(origin), str(endpoint), requests, failures)

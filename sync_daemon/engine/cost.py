@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from sync_daemon.domain.listing import RemoteFile
+from sync_daemon.domain.parts import count_ranges
 from sync_daemon.domain.plan import Cost, Plan
 from sync_daemon.ports import Origin
 
 
 def price(file: RemoteFile, origin: Origin, part_size: int) -> Cost:
-    """Return what moves one file: ranges and the way to them, parts and their ends."""
+    """Return what moves one file: ranges and the way to them, parts and their ends.
+
+    From a fast origin there are fewer ranges: which it is shows on the way.
+    """
     parts = max(1, -(-file.size // part_size))
-    asked = 0 if not file.size else (parts if file.ranges else 1) + origin.hops
+    ranges = count_ranges(file.size, part_size) if file.ranges else 1
+    asked = 0 if not file.size else ranges + origin.hops
     if parts == 1:
         return Cost(asked, 1)
     if file.sha256:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ USELESS_WITHOUT = frozenset({"store", "format", "write"})
 """The checks without which the store cannot be used at all."""
 
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+_NONE: Mapping[str, str] = MappingProxyType({})
 _DATA = b"sync-daemon doctor was here\n"
 
 
@@ -114,11 +116,11 @@ def check_origins(origins: Mapping[str, Origin]) -> tuple[Check, ...]:
 
 def check_memory(limits: Limits) -> Check:
     """Check that the memory feeds all connections."""
-    wanted = 2 * limits.part_size * limits.connections
-    memory, part = limits.memory // MIB, limits.part_size // MIB
+    wanted = 2 * limits.piece_size * limits.connections
+    memory, piece = limits.memory // MIB, limits.piece_size // MIB
     message = (
         f"{memory} MiB of buffers feed {limits.workers} of {limits.connections} connections,"
-        f" two parts of {part} MiB for each"
+        f" two ranges of {piece} MiB for each"
     )
     if limits.workers >= limits.connections:
         return Check("memory", "ok", message)
@@ -129,18 +131,26 @@ def check_memory(limits: Limits) -> Check:
     return Check("memory", "warn", message, hint)
 
 
-def check_proxies(environ: Mapping[str, str], store_endpoint: str | None) -> Check:
-    """Tell which proxies the environment names, and whether the store is behind one."""
+def check_proxies(
+    environ: Mapping[str, str], store_endpoint: str | None, named: Mapping[str, str] = _NONE
+) -> Check:
+    """Tell which proxies the environment names, and whether the store is behind one.
+
+    `named` are those of the YAML by their keys, with URLs or `off`.
+    """
     found = {name: url for name in _PROXY_VARIABLES if (url := _variable(environ, name))}
-    if not found:
-        return Check("proxies", "ok", "none in the environment")
-    message = ", ".join(f"{name} is {_without_secrets(url)}" for name, url in found.items())
+    told = {**found, **named}
+    if not told:
+        return Check("proxies", "ok", "none in the environment, none in the configuration")
+    message = ", ".join(f"{name} is {_without_secrets(url)}" for name, url in told.items())
+    if "store.proxy" in named:
+        return Check("proxies", "ok", message)
     parts = urlsplit(store_endpoint or "")
     proxied = f"{parts.scheme}_proxy" in found or "all_proxy" in found
     host = parts.hostname
     if not host or not proxied or _is_exempt(host, _variable(environ, "no_proxy") or ""):
         return Check("proxies", "ok", message)
-    hint = f"if the store is near, add {host} to no_proxy"
+    hint = f"if the store is near, add {host} to no_proxy, or set store.proxy to off"
     return Check("proxies", "warn", f"{message}; the store is reached through it", hint)
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sync_daemon import meter
-from sync_daemon.domain.errors import Interrupted, OriginUnavailable
+from sync_daemon.domain.errors import (
+    DigestMismatch,
+    Interrupted,
+    OriginLied,
+    OriginUnavailable,
+    TooSlow,
+)
 from sync_daemon.domain.events import BytesMoved
 from sync_daemon.engine.blob import Fetch
 from sync_daemon.engine.pace import Pace
@@ -22,10 +29,6 @@ _SOON = 0.25
 
 _PROGRESS = 64 * 1024
 """Bytes after which a broken answer was not in vain and does not count as a failed attempt."""
-
-
-class TooSlow(OriginUnavailable):
-    """Below the minimum speed: however much came, the attempt was in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class Filler:
     ) -> None:
         """Read bytes from `start` on until `view` is full; `filled(n)` tells how far it is.
 
-        Raises Unavailable when patience has run out, what the origin raises, and
+        Raises Unavailable or OriginLied when patience has run out, what else the origin
+        raises, DigestMismatch when the bytes of two answers may not belong together, and
         Interrupted as soon as `alive()` is false.
         """
         done = 0
@@ -60,7 +64,7 @@ class Filler:
             nonlocal done
             before = done
             try:
-                with self.open(fetch, start + done, start + len(view)) as reader:
+                with self._open_rest(fetch, start, view, done) as reader:
                     for count in self.pump(fetch, reader, view[done:], alive):
                         done += count
                         filled(done)
@@ -69,9 +73,39 @@ class Filler:
                     raise
                 if self.clock.wait(_PAUSE):
                     raise Interrupted(f"{fetch}: stopped") from error
+            except OriginLied as error:
+                if done > before and not fetch.promised:
+                    message = f"{fetch}: nothing tells whether what came is right: {error}"
+                    raise DigestMismatch(message, hint=error.hint) from error
+                raise
 
         while done < len(view):
             self.retry(f"fetch {fetch}", read_on)
+
+    @contextmanager
+    def _open_rest(self, fetch: Fetch, start: int, view: memoryview, done: int) -> Iterator[Reader]:
+        """Open what is missing behind the first `done` bytes of `view`.
+
+        A server without ranges sends them again. They may be hashed already, so that they
+        are not replaced but compared.
+        """
+        again = 0 if fetch.file.ranges else done
+        with self.open(fetch, start + done - again, start + len(view)) as reader:
+            self._compare(fetch, reader, view[:again])
+            yield reader
+
+    def _compare(self, fetch: Fetch, reader: Reader, known: memoryview) -> None:
+        scratch, done = memoryview(bytearray(min(len(known), _PROGRESS))), 0
+        while done < len(known):
+            allowed = self.throttle.allow(min(len(scratch), len(known) - done))
+            count = reader.readinto(scratch[:allowed])
+            if not count:
+                raise OriginUnavailable(f"{fetch}: the answer ended early", hint="run again")
+            meter.active().add(fetched=count)
+            if scratch[:count] != known[done : done + count]:
+                message = f"{fetch}: the file changed while it was read"
+                raise DigestMismatch(message, hint="run again")
+            done += count
 
     def open(self, fetch: Fetch, start: int, stop: int) -> Reader:
         """Open a range of the file that `fetch` wants."""
@@ -96,7 +130,7 @@ class Filler:
                 raise OriginUnavailable(message, hint="the next run goes on from here")
             done, allowed = done + count, allowed - count
             meter.active().add(fetched=count)
-            self.emit(BytesMoved(model=fetch.model, version=fetch.version, bytes=count))
+            self.emit(BytesMoved(fetch.model, fetch.version, count, fetch.origin.name))
             yield count
             if broken is not None:
                 raise broken

@@ -79,6 +79,7 @@ class Locks:
         self._emit = emit
         self._here = this_process()
         self._held: set[Lock] = set()
+        self._given_up: set[str] = set()
         self._changed = threading.Condition()
         self._closed = False
         self._heart: threading.Thread | None = None
@@ -123,6 +124,9 @@ class Locks:
             )
         except PreconditionFailed:
             self._take_over(lock, data)
+        except Unavailable:  # it may have been written all the same
+            self._given_up.add(lock.ident)
+            raise
         return lock
 
     def _take_over(self, lock: Lock, data: bytes) -> None:
@@ -148,12 +152,18 @@ class Locks:
             self._emit(LockTakenOver(scope=lock.scope, owner=str(body.owner), reason=reason))
 
     def _look(self, lock: Lock) -> tuple[Content, Body]:
-        found = self._retry(f"read the lock of {lock.scope}", lambda: self._store.get(lock.key))
+        try:
+            found = self._retry(f"read the lock of {lock.scope}", lambda: self._store.get(lock.key))
+        except FileNotFoundError as error:  # the store said that it is there
+            message = f"{lock.key} was written by another, and is not there"
+            raise LockedElsewhere(message, hint="run again") from error
         return found, Body.parse(found.data)
 
     def _why_free(self, body: Body, found: Content) -> str | None:
         if body.state == "released":
             return "released"
+        if body.ident in self._given_up:
+            return "this process could not release it"
         if body.owner is not None and is_gone(body.owner, self._here):
             return "its process has ended"
         age = (self._store.now() - found.modified).total_seconds()
@@ -183,6 +193,7 @@ class Locks:
                     lambda: self._store.put(lock.key, data, if_match=lock.etag),
                 )
             except Exception as error:  # noqa: BLE001 - it expires by itself
+                self._given_up.add(lock.ident)
                 self._tell_lost(lock, f"could not be released: {error}")
 
     def _tell_lost(self, lock: Lock, error: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sync_daemon import meter
 from sync_daemon.domain.digests import CommitId, Digest
-from sync_daemon.domain.errors import Interrupted, OriginLied, SyncError, Unavailable
+from sync_daemon.domain.errors import Deferred, Interrupted, OriginLied, SyncError, Unavailable
 from sync_daemon.domain.listing import RemoteFile
 from sync_daemon.domain.manifest import FileEntry, Manifest
 from sync_daemon.domain.plan import Held, Plan, content_key, known_digest
@@ -83,13 +83,22 @@ def _wrong_size(file: RemoteFile, receipt: Receipt) -> OriginLied:
 
 
 def _summary(errors: list[BaseException], asked: int) -> BaseException:
-    """One error that stands for all: an interruption, else the first that will not heal."""
-    lasting = [error for error in errors if not isinstance(error, Unavailable)]
-    first = next((e for e in lasting if isinstance(e, Interrupted)), (lasting or errors)[0])
+    """One error that stands for all: an interruption, else the first that will not heal.
+    That files wait for the window is told only if there is nothing worse."""
+    if not (worse := [error for error in errors if not isinstance(error, Deferred)]):
+        return _waiting(errors)
+    lasting = [error for error in worse if not isinstance(error, Unavailable)]
+    first = next((e for e in lasting if isinstance(e, Interrupted)), (lasting or worse)[0])
     if len(errors) == 1 or not isinstance(first, SyncError):
         return first
     message = f"{len(errors)} of {asked} files failed, the first: {first}"
     return type(first)(message, hint=first.hint)
+
+
+def _waiting(errors: list[BaseException]) -> Deferred:
+    first = errors[0]
+    message = str(first) if len(errors) == 1 else f"{len(errors)} files wait, the first: {first}"
+    return Deferred(message, hint=first.hint if isinstance(first, Deferred) else None)
 
 
 def entries(plan: Plan, moved: Receipts) -> tuple[FileEntry, ...]:

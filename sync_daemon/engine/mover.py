@@ -16,9 +16,15 @@ from dataclasses import dataclass
 from sync_daemon import meter
 from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
-from sync_daemon.domain.errors import Interrupted, PreconditionFailed, SyncError, UploadGone
+from sync_daemon.domain.errors import (
+    Deferred,
+    Interrupted,
+    PreconditionFailed,
+    SyncError,
+    UploadGone,
+)
 from sync_daemon.domain.events import BlobResumed, BytesMoved, JournalLost
-from sync_daemon.engine.blob import Blob, Receipt
+from sync_daemon.engine.blob import Blob, Piece, Receipt
 from sync_daemon.engine.fill import Filler
 from sync_daemon.engine.journal import Journals
 from sync_daemon.engine.ordered import Streamed
@@ -48,28 +54,32 @@ class Mover:
 
     # -- parts -------------------------------------------------------------------------
 
-    def carry(self, blob: Blob, number: int) -> None:
-        """Fetch, hash and store one part (a serial blob: all of them)."""
+    def carry(self, blob: Blob, piece: Piece) -> None:
+        """Fetch and hash one piece, and store its part if it was the last one missing.
+
+        Of a serial blob: all parts.
+        """
         if blob.serial:
             self.retry(f"fetch {blob.fetch}", lambda: self._carry_serially(blob))
             return
-        start, stop = blob.span(number)
-        view = memoryview(blob.buffers[number])[: stop - start]
-        hashing = Streamed(blob.hash, number, view)
+        view = blob.view(piece)
+        hashing = Streamed(blob.hash, piece.start, view)
         self.filler.fill(
-            blob.fetch, start, view, alive=lambda: self._alive(blob), filled=hashing.advance
+            blob.fetch, piece.start, view, alive=lambda: self._alive(blob), filled=hashing.advance
         )
         hashing.finish()
-        if blob.parts > 1:
-            self._store_part(blob, number, view)
-            blob.unpin(number)
+        if blob.arrived(piece) and blob.parts > 1:
+            start, stop = blob.span(piece.part)
+            whole = memoryview(blob.buffers[piece.part])[: stop - start]
+            self._store_part(blob, piece.part, whole)
+            blob.unpin_stored(piece.part)
 
     def _carry_serially(self, blob: Blob) -> None:
         """All parts from one answer, through one buffer; a break begins the file again."""
         buffer = blob.buffers[0]
         self.abort(blob)
         blob.reset()
-        blob.next_part = blob.parts
+        blob.cursor = blob.size
         blob.buffers[0] = buffer
         with self.filler.open(blob.fetch, 0, blob.size) as reader:
             for number in range(blob.parts):
@@ -83,7 +93,8 @@ class Mover:
     def _alive(self, blob: Blob) -> bool:
         """Tell whether a part is still worth fetching; after a stop, for a while, if it is kept."""
         if not self.stop.is_set():
-            return blob.failure is None
+            kept = isinstance(blob.failure, Deferred) and blob.resumable
+            return blob.failure is None or kept
         if self._stopped is None:
             self._stopped = self.clock.monotonic()
         blob.fail(Interrupted(f"{blob.fetch}: stopped; the next run takes it up again"))
@@ -145,6 +156,7 @@ class Mover:
                     self.journals.write(blob.fetch.journal, checkpoint)
                     blob.saved = now
             except SyncError as error:
+                blob.saved_parts = -1  # still news
                 self._lost(blob, error)
 
     def _forget(self, blob: Blob) -> None:
@@ -180,7 +192,11 @@ class Mover:
         )
         uploaded = True
         if blob.fetch.file.sha256 is None:
-            uploaded = self._unstage(blob, digest)
+            try:
+                uploaded = self._unstage(blob, digest)
+            except SyncError:
+                self._drop_staged(blob)
+                raise
         self._forget(blob)
         return Receipt(digest, blob.size, uploaded)
 
@@ -217,6 +233,14 @@ class Mover:
         self.retry(f"unstage {blob.fetch}", lambda: self.store.delete(blob.key))
         return missing
 
+    def _drop_staged(self, blob: Blob) -> None:
+        """Remove what was staged and got no name: no journal can take a whole object up."""
+        try:
+            self.store.delete(blob.key)
+        except SyncError as error:
+            self._lost(blob, error)
+        self._forget(blob)
+
     def keep(self, blob: Blob) -> None:
         """Leave what is stored to a later run; what no run could take up again is removed."""
         if blob.resumable and blob.upload is not None:
@@ -229,7 +253,11 @@ class Mover:
         if (upload := blob.upload) is None:
             return
         try:
-            self.store.abort_upload(blob.key, upload)
+            self.retry(
+                f"abort the upload of {blob.fetch}",
+                lambda: self.store.abort_upload(blob.key, upload),
+            )
         except SyncError as error:
-            self._lost(blob, error)
+            self._lost(blob, error)  # its journal, if it has one, stays for a later run
+            return
         self._forget(blob)

@@ -1,7 +1,8 @@
-"""SHA-256 over parts that arrive in any order, hashed in theirs, while they arrive.
+"""SHA-256 over pieces that arrive in any order, hashed in theirs, while they arrive.
 
-Whoever fills the part at the hash head hashes it, and what waits behind it; nobody waits
-for somebody else. At each part's end the state is kept, for the journal.
+A piece is known by its offset in the file. Whoever fills the piece at the hash head hashes it,
+and what waits behind it; nobody waits for somebody else. At each piece's end the state is kept,
+for the journal.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from sync_daemon.engine.sha256 import Sha256, new_sha256
 
 
 class OrderedHash:
-    """SHA-256 (and the git oid, where one is promised) over parts that come in any order."""
+    """SHA-256 (and the git oid, where one is promised) over pieces that come in any order.
+
+    `release(offset, size)` is called when a piece is hashed. `head` counts the bytes hashed so
+    far, and `states` holds the hash after some such counts.
+    """
 
     def __init__(
         self,
         file: RemoteFile,
-        release: Callable[[int], None],
+        release: Callable[[int, int], None],
         sha256: Sha256 | None = None,
         head: int = 0,
     ) -> None:
@@ -36,36 +41,36 @@ class OrderedHash:
         self.head = head
         self.states: dict[int, bytes] = {}
 
-    def claim(self, number: int) -> bool:
-        """Become the one who hashes, if part `number` is at the head and nobody does.
+    def claim(self, offset: int) -> bool:
+        """Become the one who hashes, if the piece at `offset` is at the head and nobody does.
 
-        Whoever claims hashes the part by `update`, as its bytes come, and calls `finish`.
+        Whoever claims hashes the piece by `update`, as its bytes come, and calls `finish`.
         """
         with self.lock:
-            if self._busy or self.head != number:
+            if self._busy or self.head != offset:
                 return False
             self._busy = True
             return True
 
-    def finish(self, number: int) -> None:
-        """Say that a claimed part is hashed, and hash what waits behind it."""
-        self._advance()
-        self._release(number)
+    def finish(self, offset: int, size: int) -> None:
+        """Say that a claimed piece is hashed, and hash what waits behind it."""
+        self._advance(size)
+        self._release(offset, size)
         self._hash_waiting()
 
-    def add(self, number: int, data: memoryview) -> None:
-        """Take part `number` (from 0); `release(number)` is called when it is hashed."""
+    def add(self, offset: int, data: memoryview) -> None:
+        """Take a whole piece, to be hashed when it is its turn."""
         with self.lock:
-            self._waiting[number] = data
+            self._waiting[offset] = data
             if self._busy:
                 return
             self._busy = True
         self._hash_waiting()
 
     def _hash_waiting(self) -> None:
-        for part, view in self._ready():
+        for offset, view in self._ready():
             self.update(view)
-            self._release(part)
+            self._release(offset, len(view))
 
     def update(self, data: memoryview) -> None:
         """Hash the next bytes; for a single thread that has them in order."""
@@ -80,20 +85,20 @@ class OrderedHash:
                 if view is None:
                     self._busy = False
                     return
-                number = self.head
-            yield number, view
-            self._advance()
+                offset = self.head
+            yield offset, view
+            self._advance(len(view))
 
-    def _advance(self) -> None:
-        """Note that the part at the head is hashed; keep the state that a journal needs."""
+    def _advance(self, size: int) -> None:
+        """Note that the piece at the head is hashed; keep the state that a journal needs."""
         state = self._sha256.state()
         with self.lock:
-            self.head += 1
+            self.head += size
             if state is not None:
                 self.states[self.head] = state
 
     def verify(self) -> Digest:
-        """Return the digest of all parts. Raises DigestMismatch, naming both values."""
+        """Return the digest of all pieces. Raises DigestMismatch, naming both values."""
         computed = Digest(self._sha256.hexdigest())
         if self._file.sha256 is not None and computed != self._file.sha256:
             raise _mismatch(self._file, "SHA-256", self._file.sha256, computed)
@@ -103,32 +108,32 @@ class OrderedHash:
 
 
 class Streamed:
-    """Hashes a part while it is being filled, as soon as it is at the hash head.
+    """Hashes a piece while it is being filled, as soon as it is at the hash head.
 
-    Bytes that have just arrived are still in the processor's cache; hashing them a part
+    Bytes that have just arrived are still in the processor's cache; hashing them a piece
     later costs a second trip to memory.
     """
 
-    def __init__(self, ordered: OrderedHash, number: int, view: memoryview) -> None:
+    def __init__(self, ordered: OrderedHash, offset: int, view: memoryview) -> None:
         self._ordered = ordered
-        self._number = number
+        self._offset = offset
         self._view = view
         self._hashed: int | None = None
 
     def advance(self, filled: int) -> None:
-        """Note that the first `filled` bytes of the part are there."""
-        if self._hashed is None and self._ordered.claim(self._number):
+        """Note that the first `filled` bytes of the piece are there."""
+        if self._hashed is None and self._ordered.claim(self._offset):
             self._hashed = 0
         if self._hashed is not None:
             self._ordered.update(self._view[self._hashed : filled])
             self._hashed = filled
 
     def finish(self) -> None:
-        """Note that the part is whole."""
+        """Note that the piece is whole."""
         if self._hashed is None:
-            self._ordered.add(self._number, self._view)
+            self._ordered.add(self._offset, self._view)
         else:
-            self._ordered.finish(self._number)
+            self._ordered.finish(self._offset, len(self._view))
 
 
 def _git_hasher(file: RemoteFile) -> hashlib._Hash | None:

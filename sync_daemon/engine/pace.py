@@ -21,8 +21,8 @@ _WINDOW = 0.5
 
 
 class Pace:
-    """`limit` is the number of large parts to be moved at once, at most `most`; `raised` is
-    called when it has grown."""
+    """`limit` is the number of large ranges to be moved at once, at most `most`; `raised` is
+    called when it has grown. `fast` is false until one connection has shown that it is."""
 
     def __init__(self, most: int, raised: Callable[[], None] = lambda: None) -> None:
         self._most = most
@@ -32,6 +32,7 @@ class Pace:
         self._bytes = 0
         self._waited = 0.0
         self.limit = self._few
+        self.fast = False
 
     def record(self, count: int, waited: float) -> None:
         """Note `count` bytes that one connection brought in `waited` seconds."""
@@ -42,6 +43,7 @@ class Pace:
                 return
             slow = self._bytes / self._waited < FAST
             before, self.limit = self.limit, self._most if slow else self._few
+            self.fast = not slow
             self._bytes, self._waited = 0, 0.0
         if self.limit > before:
             self._raised()

@@ -1,7 +1,9 @@
 """The one retry policy: exponential backoff with jitter, bounded in attempts and in time.
 
-Only `Unavailable` is tried again; the server's own wish (`retry_after`) is honoured. The
-SDKs' own retries are switched off in the adapters, so that attempts do not multiply.
+`Unavailable` is tried again, and so is an origin's lie: a proxy's page or one wrong server of
+many is gone a moment later. Wrong bytes are not: the file begins anew, which is not for this
+module to do. The server's own wish (`retry_after`) is honoured. The SDKs' own retries are
+switched off in the adapters, so that attempts do not multiply.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from typing import TypeVar
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     wait_exponential_jitter,
 )
 
-from sync_daemon.domain.errors import Interrupted, Unavailable
+from sync_daemon.domain.errors import DigestMismatch, Interrupted, OriginLied, Unavailable
 from sync_daemon.domain.events import RequestRetried
 from sync_daemon.ports import Clock, Emit
 
@@ -42,8 +44,8 @@ class Retry:
     def __call__(self, what: str, work: Callable[[], T]) -> T:
         """Return what `work` returns.
 
-        Raises its last Unavailable when patience has run out, any other error at once,
-        and Interrupted when the stop event is set while waiting.
+        Raises its last error when patience has run out, one that cannot heal at once, and
+        Interrupted when the stop event is set while waiting.
         """
         backoff = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT)
 
@@ -73,7 +75,7 @@ class Retry:
         retrying = Retrying(
             stop=spent,
             wait=wait,
-            retry=retry_if_exception_type(Unavailable),
+            retry=retry_if_exception(can_heal),
             sleep=self._sleep,
             before_sleep=tell,
             reraise=True,
@@ -84,3 +86,10 @@ class Retry:
         if self.clock.wait(seconds):
             message = "interrupted while waiting to try again"
             raise Interrupted(message)
+
+
+def can_heal(error: BaseException) -> bool:
+    """Tell whether another attempt may do better."""
+    if isinstance(error, DigestMismatch):
+        return False
+    return isinstance(error, Unavailable | OriginLied)

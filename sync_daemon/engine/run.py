@@ -7,7 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import Interrupted, InvalidName, SyncError
@@ -17,14 +17,16 @@ from sync_daemon.domain.report import Failure, Mode, RunReport, Status, VersionR
 from sync_daemon.domain.wanted import Wanted, WantedTags
 from sync_daemon.engine import outcome
 from sync_daemon.engine.catalog import Catalog
+from sync_daemon.engine.history import PastRuns
 from sync_daemon.engine.locks import Locks
+from sync_daemon.engine.outlook import Outlook
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.siblings import Siblings
 from sync_daemon.engine.sync import sync_version
 from sync_daemon.engine.tools import How, Tools
-from sync_daemon.engine.transfer import Transfer
+from sync_daemon.engine.transfer import Limits, Transfer
 from sync_daemon.engine.vault import Vault
-from sync_daemon.ports import Clock, Emit, Origin
+from sync_daemon.ports import Clock, Emit, Origin, Record
 
 JOBS = 8
 """Versions that are worked on at once; their bytes share the transfer's own limits."""
@@ -45,6 +47,7 @@ class Engine:
     emit: Emit
     stop: threading.Event
     part_size: int
+    outlook: Outlook = field(default_factory=lambda: Outlook(Limits()))
 
     def run(
         self, entries: Iterable[Entry], how: How, only: frozenset[str] = frozenset()
@@ -65,6 +68,7 @@ class Engine:
         started, began = self.clock.now(), self.clock.monotonic()
         run_id = f"{started:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{uuid.uuid4().hex[:8]}"
         catalog = Catalog(self.origins, self.retry)
+        self._begin_records()
         with ThreadPoolExecutor(JOBS, thread_name_prefix="version") as pool:
             wanted, failed = _expand(tuple(entries), catalog, pool)
             wanted = tuple(one for one in wanted if not only or one.version in only)
@@ -76,11 +80,20 @@ class Engine:
         for one in failed:
             outcome.tell(one, self.emit)
         seconds = self.clock.monotonic() - began
-        report = RunReport(run_id, _mode(how), started, seconds, tuple(reports))
+        tallies = tuple(one for record in self._records() for one in record.tallies())
+        report = RunReport(run_id, _mode(how), started, seconds, tuple(reports), tallies)
         if how.apply:
             self._keep(report)
         self.emit(_finished(report))
         return report
+
+    def _begin_records(self) -> None:
+        history = PastRuns(self.vault.store, self.clock)
+        for record in self._records():
+            record.begin(history)
+
+    def _records(self) -> tuple[Record, ...]:
+        return tuple(one.record for one in self.origins.values() if one.record is not None)
 
     def _clean_up(self) -> None:
         try:
@@ -105,6 +118,7 @@ class Engine:
             clock=self.clock,
             emit=self.emit,
             part_size=self.part_size,
+            outlook=self.outlook,
         )
 
     def _keep(self, report: RunReport) -> None:
@@ -175,4 +189,6 @@ def _finished(report: RunReport) -> RunFinished:
         published=count["published"],
         unchanged=count["unchanged"],
         failed=count["failed"] + count["refused"],
+        origin_requests=sum(version.origin_requests for version in report.versions),
+        store_requests=sum(version.store_requests for version in report.versions),
     )

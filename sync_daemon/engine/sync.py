@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from sync_daemon import meter
 from sync_daemon.domain.admission import admit
-from sync_daemon.domain.errors import Interrupted, LockedElsewhere, SyncError
+from sync_daemon.domain.errors import Deferred, Interrupted, LockedElsewhere, SyncError
 from sync_daemon.domain.events import VersionPlanned, VersionWarning
 from sync_daemon.domain.listing import Listing, Resolved
 from sync_daemon.domain.manifest import Manifest
 from sync_daemon.domain.plan import make_plan
-from sync_daemon.domain.report import VersionReport
+from sync_daemon.domain.report import MovedFile, VersionReport
 from sync_daemon.domain.wanted import Wanted
 from sync_daemon.engine import outcome
 from sync_daemon.engine.cost import price, publishing
@@ -32,7 +32,7 @@ def sync_version(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
     with meter.use(meter.Meter()) as spent:
         try:
             report = _sync(wanted, tools, how)
-        except LockedElsewhere as error:
+        except (LockedElsewhere, Deferred) as error:
             report = outcome.stopped(wanted, "skipped", error)
         except Interrupted as error:
             report = outcome.stopped(wanted, "interrupted", error)
@@ -47,12 +47,13 @@ def sync_version(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
         store_requests=spent.store_requests,
         bytes=replace(report.bytes, fetched=spent.fetched_bytes, uploaded=spent.uploaded_bytes),
         seconds=tools.clock.monotonic() - started,
+        moved=tuple(MovedFile(*file) for file in spent.files()),
     )
     outcome.tell(report, tools.emit)
     return report
 
 
-def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
+def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR0911 - a line and its exits
     resolved = tools.catalog.resolve(wanted)
     current = tools.vault.current(wanted.model, wanted.version)
     if (stay := _settle(wanted, resolved, current, tools, how)) is not None:
@@ -60,8 +61,7 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
     origin = tools.catalog.origin(wanted.origin)
     listing = _list(wanted, resolved, tools)
     verdict = admit(listing, wanted.selection)
-    for message in verdict.warnings:
-        tools.emit(VersionWarning(model=wanted.model, version=wanted.version, message=message))
+    _warn(wanted, verdict.warnings, tools)
     if not verdict.allowed:
         return _refuse(wanted, resolved, verdict.reasons, tools, how)
     with tools.locks.hold(str(wanted)) if how.apply else nullcontext() as lock:
@@ -77,7 +77,11 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
             lambda file: price(file, origin, tools.part_size),
         )
         plan = replace(plan, cost=plan.cost + publishing(plan))
-        report = outcome.planned(wanted, resolved.commit, plan, verdict.warnings)
+        if reasons := tools.outlook.reasons(plan):
+            return _refuse(wanted, resolved, reasons, tools, how)
+        doubts = tools.outlook.warnings(plan)
+        _warn(wanted, doubts, tools)
+        report = outcome.planned(wanted, resolved.commit, plan, verdict.warnings + doubts)
         if lock is None:
             return report
         tools.emit(
@@ -106,6 +110,11 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
         )
         key = publish(manifest, resolved, current, lock, tools)
         return replace(report, status="published", manifest=key)
+
+
+def _warn(wanted: Wanted, messages: tuple[str, ...], tools: Tools) -> None:
+    for message in messages:
+        tools.emit(VersionWarning(model=wanted.model, version=wanted.version, message=message))
 
 
 def _list(wanted: Wanted, resolved: Resolved, tools: Tools) -> Listing:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sync_daemon.engine.catalog import Catalog
 from sync_daemon.engine.locks import Locks
+from sync_daemon.engine.outlook import Outlook
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.siblings import Siblings
 from sync_daemon.engine.transfer import Transfer
@@ -26,6 +27,7 @@ class Tools:
     clock: Clock
     emit: Emit
     part_size: int
+    outlook: Outlook
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """Moves blobs: parallel ranges from an origin, ordered SHA-256, parallel parts into the store.
 
 One `Transfer` serves all jobs of a process. Its limits are global: `connections` workers,
-each of which carries one part at a time through
+each of which carries one piece at a time through
 
     take a buffer -> fetch the range into it -> hash it in order -> store it from the same buffer
 
-and one memory budget. This module decides who carries which part when; mover.py carries.
+and one memory budget. This module decides who carries which piece when; mover.py carries.
+From a slow origin several pieces fill one part: parts are whole sooner, wait less for their
+turn to be hashed, and many connections need little memory.
 
 Small files overtake large ones, but leave a quarter of the workers to them; one large file
 never takes more than half of the memory.
@@ -16,13 +18,16 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from sync_daemon import meter
+from sync_daemon.domain import parts
 from sync_daemon.domain.errors import (
+    Deferred,
     DigestMismatch,
     Interrupted,
     StoreRefused,
@@ -30,9 +35,10 @@ from sync_daemon.domain.errors import (
     UploadGone,
 )
 from sync_daemon.domain.events import BlobFailed, BlobRestarted, BlobStored
-from sync_daemon.engine.blob import Blob, Fetch, Receipt
-from sync_daemon.engine.buffers import Buffers
+from sync_daemon.engine.blob import Blob, Fetch, Piece, Receipt
+from sync_daemon.engine.buffers import Buffer, Buffers
 from sync_daemon.engine.fill import Filler
+from sync_daemon.engine.hours import Hours
 from sync_daemon.engine.journal import Journals
 from sync_daemon.engine.mover import Mover
 from sync_daemon.engine.pace import Pace
@@ -58,8 +64,13 @@ class Limits:
 
     @property
     def workers(self) -> int:
-        """Connections that the memory can feed: each wants one buffer at work, one waiting."""
-        return max(1, min(self.connections, self.memory // (2 * self.part_size)))
+        """Connections that the memory can feed: each wants a piece at work, and one waiting."""
+        return max(1, min(self.connections, self.memory // (2 * self.piece_size)))
+
+    @property
+    def piece_size(self) -> int:
+        """Bytes that are asked for at once from a slow origin."""
+        return parts.piece_size(self.part_size)
 
 
 class Transfer:
@@ -75,6 +86,7 @@ class Transfer:
         clock: Clock,
         emit: Emit,
         stop: threading.Event,
+        hours: Hours | None = None,
     ) -> None:
         self._store = store
         self._limits = limits
@@ -82,6 +94,7 @@ class Transfer:
         self._clock = clock
         self._emit = emit
         self._stop = stop
+        self._hours = hours or Hours()
         self._pace = Pace(limits.workers, self._wake)
         filler = Filler(retry, throttle, clock, emit, self._pace, limits.min_speed, limits.patience)
         self.journals = Journals(store, retry)
@@ -124,9 +137,12 @@ class Transfer:
 
         The same content asked for twice is moved once: the second caller gets the same
         future. A failed one is forgotten, so that whoever asks again tries again.
-        Raises StoreRefused when the file is too large for the memory.
+        Raises StoreRefused when the file is too large for the memory, Deferred when it is
+        too large for this hour.
         """
         part_size = self.part_size(fetch.file.size)
+        if reason := self._hours.why_not(fetch.file.size):
+            raise _deferred(fetch, reason)
         with self._changed:
             known = self._known.get(fetch.identity)
             if known is not None and not (known.done() and known.exception()):
@@ -139,7 +155,7 @@ class Transfer:
         except Exception as error:  # noqa: BLE001 - others may be waiting for the future
             self._report(blob, error)
             return blob.future, True
-        if blob.next_part == blob.parts:
+        if blob.begun:
             self._settle(blob)
         else:
             with self._changed:
@@ -160,14 +176,12 @@ class Transfer:
         if size <= self._limits.part_size:
             return self._limits.part_size
         capabilities = self._retry("ask what the store can do", self._store.capabilities)
-        least = -(-size // capabilities.max_parts)
-        if least <= self._limits.part_size:
-            return self._limits.part_size
-        grown = -(-least // MIB) * MIB
-        if grown * 4 > self._limits.memory:
-            message = f"a file of {size} bytes needs parts of {grown // MIB} MiB, four at a time"
-            raise StoreRefused(message, hint=f"set transfer.memory to {4 * grown // MIB}MiB")
-        return grown
+        least, most = self._limits.part_size, capabilities.max_parts
+        needed = parts.memory_needed(size, least, most)
+        if needed > self._limits.memory:
+            message, hint = parts.explain_memory(size, needed)
+            raise StoreRefused(message, hint=hint)
+        return parts.part_size(size, least, most)
 
     # -- scheduling: everything here holds the lock ----------------------------------
 
@@ -179,14 +193,15 @@ class Transfer:
             self._growing.add(blob)
         self._changed.notify_all()
 
-    def _next(self) -> tuple[Blob, int | None] | None:
-        """Return a blob and the part of it to carry, or None for the part: to be ended."""
+    def _next(self) -> tuple[Blob, Piece | None] | None:
+        """Return a blob and the piece of it to carry, or None for the piece: to be ended."""
         with self._changed:
             while True:
-                if self._stop.is_set():
-                    if (idle := self._interrupt()) is not None:
-                        return idle, None
-                elif (blob := self._choose()) is not None:
+                stopped = self._stop.is_set()
+                self._interrupt() if stopped else self._put_off()
+                if self._idle:
+                    return self._idle.pop(), None
+                if not stopped and (blob := self._choose()) is not None:
                     return blob, self._begin(blob)
                 if self._closed and not (self._small or self._large or self._idle):
                     return None
@@ -206,58 +221,84 @@ class Transfer:
         return next((blob for blob in self._large if self._may_begin(blob)), small)
 
     def _may_begin(self, blob: Blob) -> bool:
-        half = max(2, self._limits.memory // (2 * blob.part_size))
-        if self._large_running >= self._pace.limit or len(blob.buffers) >= half:
+        if self._large_running >= self._pace.limit:
             return False
-        return self._buffers.fits(blob.part_size)
+        if not blob.needs_buffer:
+            return True
+        half = max(2, self._limits.memory // (2 * blob.part_size))
+        return len(blob.buffers) < half and self._buffers.fits(blob.part_size)
 
-    def _begin(self, blob: Blob) -> int:
-        number = blob.next_part
-        blob.next_part = blob.parts if blob.serial else number + 1
+    def _begin(self, blob: Blob) -> Piece:
+        small = blob.parts == 1
+        if blob.needs_buffer:
+            size = blob.size if small else blob.part_size
+            blob.pin(blob.cursor // blob.part_size, self._buffers.take(size))
+        whole = small or blob.serial or self._pace.fast
+        piece = blob.take_piece(blob.part_size if whole else parts.piece_size(blob.part_size))
         blob.in_flight += 1
-        if blob.parts == 1:
+        if small:
             heapq.heappop(self._small)
             self._small_running += 1
         else:
             self._large_running += 1
-            if blob.next_part == blob.parts:
+            if blob.begun:
                 self._large.remove(blob)
-        blob.pin(number, self._buffers.take(blob.size if blob.parts == 1 else blob.part_size))
-        return number
+        return piece
 
-    def _interrupt(self) -> Blob | None:
-        """Begin nothing more; return a blob that nobody works on, to be ended."""
-        for blob in [*(blob for *_, blob in self._small), *self._large]:
-            blob.fail(Interrupted(f"{blob.fetch}: stopped; the next run takes it up again"))
-        self._idle += [blob for *_, blob in self._small]
-        self._idle += [blob for blob in self._large if not blob.in_flight]
-        self._small.clear()
-        self._large.clear()
-        return self._idle.pop() if self._idle else None
+    def _interrupt(self) -> None:
+        """Begin nothing more. What nobody works on is idle, and to be ended."""
+        self._give_up(
+            lambda blob: Interrupted(f"{blob.fetch}: stopped; the next run takes it up again")
+        )
 
-    def _give_back(self, buffer: bytearray) -> None:
+    def _put_off(self) -> None:
+        """Begin no more of what is too large for this hour."""
+        if not self._hours.is_open():
+            self._give_up(self._too_late)
+
+    def _too_late(self, blob: Blob) -> Deferred | None:
+        """Say that a blob must wait. One that no later run could take up is ended, once begun."""
+        if blob.cursor and not blob.resumable:
+            return None
+        reason = self._hours.why_not(blob.size)
+        return _deferred(blob.fetch, reason) if reason else None
+
+    def _give_up(self, why: Callable[[Blob], SyncError | None]) -> None:
+        """Take away what there is a reason for; those at work end the blob when they are done."""
+        waiting = [*(blob for *_, blob in self._small), *self._large]
+        gone = {blob: error for blob in waiting if (error := why(blob)) is not None}
+        for blob, error in gone.items():
+            blob.fail(error)
+            if not blob.in_flight:
+                self._idle.append(blob)
+        if gone:
+            self._small = [one for one in self._small if one[2] not in gone]
+            heapq.heapify(self._small)
+            self._large = [blob for blob in self._large if blob not in gone]
+
+    def _give_back(self, buffer: Buffer) -> None:
         with self._changed:
             self._buffers.give(buffer, keep=len(buffer) >= self._limits.part_size)
             self._changed.notify_all()
 
-    # -- one part --------------------------------------------------------------------
+    # -- one piece -------------------------------------------------------------------
 
     def _work(self) -> None:
         while (task := self._next()) is not None:
-            blob, number = task
+            blob, piece = task
             with meter.use(blob.fetch.meter):
-                if number is None:
+                if piece is None:
                     self._settle(blob)
                     continue
                 try:
-                    self._mover.carry(blob, number)
+                    self._mover.carry(blob, piece)
                 except BaseException as error:  # noqa: BLE001 - it is the blob's to report
                     blob.fail(error)
                 if self._leave(blob):
                     self._settle(blob)
 
     def _leave(self, blob: Blob) -> bool:
-        """Note that a worker is done with a part; return whether it was the last one."""
+        """Note that a worker is done with a piece; return whether it was the last one."""
         with self._changed:
             blob.in_flight -= 1
             if blob.parts == 1:
@@ -267,7 +308,7 @@ class Transfer:
             if blob.failure is not None and blob in self._large:
                 self._large.remove(blob)
             self._changed.notify_all()
-            over = blob.failure is not None or blob.next_part == blob.parts
+            over = blob.failure is not None or blob.begun
             return over and blob.in_flight == 0
 
     def _settle(self, blob: Blob) -> None:
@@ -298,6 +339,8 @@ class Transfer:
                     self._mover.save(blob)
 
     def _begin_anew(self, blob: Blob, error: SyncError) -> None:
+        if isinstance(error, DigestMismatch):
+            blob.fetch.distrust(error)
         if blob.restarts:
             self._report(blob, error)
             return
@@ -316,12 +359,14 @@ class Transfer:
 
     def _report(self, blob: Blob, error: BaseException) -> None:
         if not isinstance(error, Interrupted):
+            self._note(blob, getattr(error, "kind", type(error).__name__))
             self._emit(
                 BlobFailed(
                     model=blob.fetch.model,
                     path=blob.fetch.file.path,
                     kind=getattr(error, "kind", type(error).__name__),
                     error=str(error),
+                    origin=blob.fetch.origin.name,
                 )
             )
         blob.future.set_exception(error)
@@ -333,6 +378,17 @@ class Transfer:
                 path=blob.fetch.file.path,
                 sha256=receipt.sha256,
                 size=receipt.size,
-                seconds=round(self._clock.monotonic() - blob.started, 3),
+                seconds=self._note(blob),
+                origin=blob.fetch.origin.name,
             )
         )
+
+    def _note(self, blob: Blob, error: str = "") -> float:
+        """Put a file into the account of its version; return its seconds."""
+        seconds = round(self._clock.monotonic() - blob.started, 3)
+        blob.fetch.meter.note(blob.fetch.file.path, blob.size, seconds, error)
+        return seconds
+
+
+def _deferred(fetch: Fetch, reason: str) -> Deferred:
+    return Deferred(f"{fetch}: {reason}", hint="it moves in the next window, or by `run-once`")

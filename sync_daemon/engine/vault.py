@@ -108,8 +108,12 @@ class Vault:
         key = keys.manifest(manifest.model, manifest.version, digest)
         try:
             self.retry(f"write {key}", lambda: self.store.put(key, data, if_absent=True))
-        except PreconditionFailed:
-            self.manifest(manifest.model, manifest.version, digest)
+        except PreconditionFailed as error:
+            try:
+                self.manifest(manifest.model, manifest.version, digest)
+            except FileNotFoundError:
+                message = f"{key}: the store says that it has it, and has it not"
+                raise StoreRefused(message, hint="run again; if it lasts, run doctor") from error
         return digest
 
     def publish_current(

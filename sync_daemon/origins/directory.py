@@ -26,6 +26,7 @@ from sync_daemon.domain.errors import (
     OriginUnavailable,
     RepositoryNotFound,
     RevisionNotFound,
+    SyncError,
 )
 from sync_daemon.domain.listing import Listing, RawFile, Refs, RemoteFile, Repository, Resolved
 
@@ -41,6 +42,7 @@ class DirectoryOrigin:
 
     type = "directory"
     hops = 0
+    record = None
 
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
@@ -85,6 +87,11 @@ class DirectoryOrigin:
             reader.close()
             raise
         return reader
+
+    def distrust(
+        self, repository: Repository, commit: CommitId, file: RemoteFile, reason: SyncError
+    ) -> None:
+        """Do nothing: nobody else could send the file."""
 
     def check(self) -> str:
         """Say how many folders there are. Raises OriginUnavailable when the root is missing."""

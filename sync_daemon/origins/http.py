@@ -24,11 +24,12 @@ from sync_daemon.domain.errors import (
     OriginUnavailable,
     RepositoryNotFound,
     RevisionNotFound,
+    SyncError,
 )
 from sync_daemon.domain.listing import Listing, RawFile, Refs, RemoteFile, Repository, Resolved
 from sync_daemon.ports import Reader
 from sync_daemon.wire import Http, Response
-from sync_daemon.wire.addresses import Addresses
+from sync_daemon.wire.addresses import REFUSED_ADDRESS, Addresses
 from sync_daemon.wire.answers import (
     EmptyReader,
     ExactReader,
@@ -66,6 +67,7 @@ class HttpOrigin:
 
     type = "http"
     hops = 0
+    record = None
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class HttpOrigin:
         try:
             self._check_status(response, file.path)
             _check_page(response, file.path)
-            _check_token(response.headers, file)
+            _check_token(response.headers, file, span)
             check_answer(response, span, file.path)
         except BaseException as error:
             response.close()
@@ -136,6 +138,11 @@ class HttpOrigin:
                 self._addresses.forget(url)
             raise
         return ExactReader(response, stop - start, file.path)
+
+    def distrust(
+        self, repository: Repository, commit: CommitId, file: RemoteFile, reason: SyncError
+    ) -> None:
+        """Do nothing: nobody else could send the file."""
 
     def check(self) -> str:
         """Say how the server answers at the origin's URL."""
@@ -165,7 +172,10 @@ class HttpOrigin:
             hint = "it must send a Content-Length for a mirror to know when it has all"
             raise OriginLied(message, hint=hint)
         token = _token(headers)
-        return RawFile(file.path, size, file.sha256, token=token, ranges=bool(ranges) or not size)
+        # without both, nothing would tell that two ranges are of the same file
+        one_file = token is not None or file.sha256 is not None
+        splits = (bool(ranges) and one_file) or not size
+        return RawFile(file.path, size, file.sha256, token=token, ranges=splits)
 
     def _head(self, url: str, path: str) -> tuple[Fields, int | None, bool | None]:
         landing = follow(self._http, "HEAD", url, headers={}, private=self._private)
@@ -201,6 +211,8 @@ class HttpOrigin:
         if is_busy(status):
             wish = retry_after(response.headers)
             raise OriginUnavailable(message, hint=AGAIN, retry_after=wish)
+        if status in {401, 403, 404, 410} and place_of(response.url) != place_of(self._url):
+            raise OriginLied(f"{message}, whereto it was sent", hint=REFUSED_ADDRESS)
         if status in {401, 403, 407}:
             hint = f"does it need a token? see origins.{self.name}.headers"
             raise Forbidden(message, hint=hint)
@@ -236,11 +248,17 @@ def _token(headers: Fields) -> str | None:
     return f"date {modified}" if modified else None
 
 
-def _check_token(headers: Fields, file: RemoteFile) -> None:
+def _check_token(headers: Fields, file: RemoteFile, span: Span) -> None:
+    """Raise OriginLied unless this is the file that was listed: two must never be mixed."""
     if file.token is None:
         return
     kind, _, known = file.token.partition(" ")
     said = headers.get("ETag" if kind == "etag" else "Last-Modified")
+    if said is None and file.sha256 is None and not span.whole:
+        message = (
+            f"{file.path}: a range came without the ETag or date that the file was listed with"
+        )
+        raise OriginLied(message, hint="give the file's sha256 in the YAML, which proves more")
     if said is not None and said != known:
         message = f"{file.path}: the file changed on the server after it was listed"
         raise OriginLied(message, hint="run again")

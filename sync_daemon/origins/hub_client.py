@@ -1,7 +1,8 @@
-"""How huggingface_hub is asked: its own HTTP client, counted, bounded, never retrying.
+"""How huggingface_hub is asked: its own HTTP client, counted, governed, bounded, never retrying.
 
-The library shares one HTTP client in a process and lets it be replaced. Ours counts every
-request, gives it timeouts, keeps tokens on the endpoint they belong to (page links and
+The library shares one HTTP client in a process and lets it be replaced. Ours sends by the
+byte client of the origin that is asked, so that proxies, certificates and time limits are the
+same for metadata and bytes. It keeps tokens on the endpoint they belong to (page links and
 redirects may lead anywhere), and raises our errors before the library's own retries see a
 fault: the engine retries, in one place. Outside of `asking` it behaves as the library's own.
 """
@@ -13,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import httpx2
 from huggingface_hub import constants, errors, get_session, set_client_factory
 
-from sync_daemon import meter
 from sync_daemon.domain.errors import (
     Forbidden,
     OriginFileNotFound,
@@ -28,12 +29,15 @@ from sync_daemon.domain.errors import (
     RepositoryNotFound,
     RevisionNotFound,
 )
-from sync_daemon.wire import Http
+from sync_daemon.wire import Http, Response
 from sync_daemon.wire.answers import is_busy, retry_after
-from sync_daemon.wire.places import AGAIN, Place, make_tls, place_of
+from sync_daemon.wire.governor import Governor, Turn
+from sync_daemon.wire.places import AGAIN, Place, place_of
+from sync_daemon.wire.timed import is_crawling
+from sync_daemon.wire.trust import make_tls
 
 _MAX_PAGES = 10_000
-_SLOWEST = 1024  # bytes per second; a timeout sees only silence
+_PIECE = 64 * 1024
 _ODD = "is this a Hub? a login page or a proxy may answer in its place"
 _SERVICE_ODDITIES = (
     ArithmeticError,
@@ -71,8 +75,9 @@ class _Ask:
     """One call of the library: whom it may show the token, and what it has requested."""
 
     endpoint: Place
-    timeout: httpx2.Timeout
-    patience: float
+    http: Http
+    governor: Governor | None
+    turn: Turn | None = None
     seen: set[str] = field(default_factory=set)
 
 
@@ -85,22 +90,44 @@ class _Client(httpx2.Client):
     def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         ask = _asked.get()
         if ask is None:
-            return super().send(request, **options)
-        request.extensions = {**request.extensions, "timeout": ask.timeout.as_dict()}
+            return self._plain.send(request, **options)
         host = ask.endpoint.authority
         try:
             response = super().send(request, **options)
         except (httpx2.TooManyRedirects, httpx2.UnsupportedProtocol, httpx2.DecodingError) as error:
             message = f"{host}: {_say(error)}"
             raise OriginLied(message, hint=_ODD) from error
-        except httpx2.TransportError as error:
-            message = f"{host}: {_say(error)}"
-            raise OriginUnavailable(message, hint=AGAIN) from error
+        finally:
+            if ask.turn is not None:
+                ask.turn.close()
         if is_busy(response.status_code):
             message = f"{host}: answered with status {response.status_code}"
             wish = retry_after(response.headers)
             raise OriginUnavailable(message, hint=AGAIN, retry_after=wish)
         return response
+
+    @cached_property
+    def _plain(self) -> httpx2.Client:
+        hooks = {"request": [_before_request]}
+        tls = make_tls(None)
+        return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=None, verify=tls)
+
+
+class _Wire(httpx2.BaseTransport):
+    """Sends by the byte client of whoever asks, which counts the request."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        ask = _asked.get()
+        if ask is None:
+            message = "a request was sent past the client"
+            raise httpx2.UnsupportedProtocol(message)
+        headers = {name: value for name, value in request.headers.items() if name != "connection"}
+        body = request.read() or None
+        response = ask.http.send(request.method, str(request.url), headers, body)
+        told = [
+            (name.encode(), value.encode("latin-1")) for name, value in response.headers.items()
+        ]
+        return httpx2.Response(response.status, headers=told, stream=_Body(response, ask))
 
 
 def install_client() -> None:
@@ -108,13 +135,12 @@ def install_client() -> None:
     constants.HF_HUB_DISABLE_TELEMETRY = True
     if isinstance(get_session(), _Client):
         return
-    context = make_tls(None)
     set_client_factory(
         lambda: _Client(
-            event_hooks={"request": [_before_request], "response": [_before_body]},
+            event_hooks={"request": [_before_request], "response": [_after_headers]},
             follow_redirects=True,
             timeout=None,
-            verify=context,
+            transport=_Wire(),
         )
     )
 
@@ -126,7 +152,6 @@ def _before_request(request: httpx2.Request) -> None:
     ask = _asked.get()
     if ask is None:
         return
-    meter.count("origin")
     url = str(request.url)
     if url in ask.seen or len(ask.seen) >= _MAX_PAGES:
         message = f"{ask.endpoint.authority}: its pages or redirects lead in a circle"
@@ -137,45 +162,47 @@ def _before_request(request: httpx2.Request) -> None:
         raise OriginLied(message)
     if place_of(url) != ask.endpoint:
         request.headers.pop("authorization", None)
+    if ask.governor is not None:
+        target = request.url.raw_path.decode("ascii")
+        ask.turn = ask.governor.before(place_of(url).authority, target)
 
 
-def _before_body(response: httpx2.Response) -> None:
+def _after_headers(response: httpx2.Response) -> None:
     ask = _asked.get()
-    stream = response.stream
-    if ask is not None and isinstance(stream, httpx2.SyncByteStream):
-        response.stream = _Watched(stream, ask)
+    if ask is not None and ask.turn is not None:
+        ask.turn.after(response.status_code, response.headers)
 
 
-class _Watched(httpx2.SyncByteStream):
-    """A body that must not drip: each timeout of the library is about one piece of it."""
+class _Body(httpx2.SyncByteStream):
+    """A body that must not drip: a timeout is about one piece of it."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, ask: _Ask) -> None:
-        self._stream = stream
+    def __init__(self, response: Response, ask: _Ask) -> None:
+        self._response = response
         self._host = ask.endpoint.authority
-        self._patience = ask.patience
+        self._patience = ask.http.read_timeout
 
     def __iter__(self) -> Iterator[bytes]:
         began, size = time.monotonic(), 0
-        for piece in self._stream:
-            yield piece
-            size += len(piece)
-            seconds = time.monotonic() - began
-            if seconds > self._patience and size < seconds * _SLOWEST:
+        view = memoryview(bytearray(_PIECE))
+        while got := self._response.readinto(view):
+            yield bytes(view[:got])
+            size += got
+            if is_crawling(began, size, self._patience):
+                seconds = time.monotonic() - began
                 message = (
                     f"{self._host}: {size} bytes in {seconds:.0f} s are too slow for a listing"
                 )
                 raise OriginUnavailable(message, hint=AGAIN)
 
     def close(self) -> None:
-        self._stream.close()
+        self._response.__exit__()
 
 
 @contextmanager
 def asking(endpoint: str, http: Http, subject: str, hints: Hints) -> Iterator[None]:
     """Call huggingface_hub in this block; what goes wrong comes out as one of our errors."""
-    timeout = httpx2.Timeout(http.read_timeout, connect=http.connect_timeout)
     place = place_of(endpoint)
-    mark = _asked.set(_Ask(place, timeout, http.read_timeout))
+    mark = _asked.set(_Ask(place, http, http.governor))
     try:
         yield
     except errors.HFValidationError as error:
@@ -207,15 +234,9 @@ def _refusal(error: errors.HfHubHTTPError) -> tuple[type[OriginRefused], str]:
 
 def _say(error: httpx2.HTTPError) -> str:
     match error:
-        case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
-            return "no connection in time"
-        case httpx2.TimeoutException():
-            return "no answer in time"
         case httpx2.DecodingError():
             return "the answer is not compressed the way it says"
-        case httpx2.ConnectError():
-            return f"cannot connect ({error})"
         case httpx2.TooManyRedirects():
             return "the redirects go in a circle"
         case _:
-            return f"the connection broke ({type(error).__name__})"
+            return f"leads to an address that cannot be asked ({type(error).__name__})"

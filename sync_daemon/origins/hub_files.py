@@ -19,7 +19,7 @@ from sync_daemon.domain.errors import (
 from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.origins.hub_client import Hints
 from sync_daemon.wire import Http, Response
-from sync_daemon.wire.addresses import Addresses
+from sync_daemon.wire.addresses import REFUSED_ADDRESS, Addresses
 from sync_daemon.wire.answers import ExactReader, Span, check_answer, is_busy, naming, retry_after
 from sync_daemon.wire.places import AGAIN, place_of
 
@@ -91,6 +91,10 @@ class HubFiles:
             wish = retry_after(response.headers)
             raise OriginUnavailable(message, hint=AGAIN, retry_after=wish)
         code = response.headers.get("X-Error-Code") or ""
+        elsewhere = place_of(response.url) != place_of(place.url)
+        if status in {401, 403, 404, 410} and elsewhere and not code:
+            message = f"{where} refused the address that the Hub gave (status {status})"
+            raise OriginLied(message, hint=REFUSED_ADDRESS)
         kind, problem = _REFUSALS.get(code) or _by_status(status)
         message = f"{where}: {problem} (status {status})"
         if kind is None:

@@ -1,17 +1,16 @@
 """The Hugging Face Hub, its mirrors, and whatever else speaks its API.
 
-huggingface_hub lists and resolves, `hub_files` moves bytes. Several endpoints are one origin:
-the first that works is used, and remembered until it fails. What an endpoint lists is checked
-against what it says elsewhere, because a lost page of a listing looks like a small model.
+huggingface_hub lists and resolves, `hub_files` moves bytes, `endpoints` chooses whom they ask.
+What an endpoint lists is checked against what it says elsewhere, because a lost page of a
+listing looks like a small model.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from huggingface_hub import DatasetInfo, HfApi, ModelInfo, SpaceInfo
 from huggingface_hub.hf_api import RepoFile
@@ -22,12 +21,10 @@ from sync_daemon.domain.errors import (
     ConfigurationError,
     Forbidden,
     OriginLied,
-    OriginRefused,
     OriginUnavailable,
     RepositoryNotFound,
     SyncError,
 )
-from sync_daemon.domain.events import EndpointSwitched
 from sync_daemon.domain.listing import (
     Listing,
     RawFile,
@@ -37,14 +34,13 @@ from sync_daemon.domain.listing import (
     Repository,
     Resolved,
 )
+from sync_daemon.origins.endpoints import Endpoints
 from sync_daemon.origins.hub_client import asking, hints_for, install_client
 from sync_daemon.origins.hub_files import FileAt, HubFiles
-from sync_daemon.ports import Emit, Reader
+from sync_daemon.ports import Reader, Record
 from sync_daemon.wire import Http
 from sync_daemon.wire.answers import EmptyReader, Span
-from sync_daemon.wire.places import place_of
 
-_T = TypeVar("_T")
 _Info = ModelInfo | DatasetInfo | SpaceInfo
 _KINDS = frozenset(("model", "dataset", "space"))
 
@@ -57,7 +53,7 @@ class Token(Protocol):
 
 
 class HuggingFace:
-    """Repositories of the Hub at one or more endpoints, by priority.
+    """Repositories of the Hub at one or more endpoints.
 
     `token` goes to these endpoints only; without one nobody's cached token is used either.
     """
@@ -68,17 +64,13 @@ class HuggingFace:
     def __init__(
         self,
         name: str,
-        endpoints: tuple[str, ...],
+        endpoints: Endpoints,
         token: Token | None,
         *,
         http: Http,
-        emit: Emit,
     ) -> None:
         self.name = name
-        self._endpoints = tuple(_clean(name, endpoint) for endpoint in endpoints)
-        self._current = self._endpoints[0]
-        self._lock = threading.Lock()
-        self._emit = emit
+        self._endpoints = endpoints
         self._http = http
         self._token = _checked(name, token)
         self._private = {"Authorization": f"Bearer {self._token}"} if self._token else {}
@@ -86,11 +78,16 @@ class HuggingFace:
         self._files = HubFiles(http, self._private, self._hints)
         install_client()
 
+    @property
+    def record(self) -> Record:
+        """What is counted of its endpoints."""
+        return self._endpoints
+
     def refs(self, repository: Repository) -> Refs:
         """Return branches and tags: one request."""
 
         def ask(endpoint: str) -> Refs:
-            with self._asking(endpoint, repository):
+            with self._asking(endpoint, repository), self._endpoints.timed(endpoint):
                 found = self._api(endpoint).list_repo_refs(
                     repository.name, repo_type=repository.kind, token=self._token
                 )
@@ -99,7 +96,7 @@ class HuggingFace:
                     {ref.name: CommitId(ref.target_commit) for ref in found.tags},
                 )
 
-        return self._at_best(ask)
+        return self._endpoints.ask(ask)
 
     def resolve(self, repository: Repository, revision: str) -> Resolved:
         """Return what a commit, `refs/pr/1` or any other revision means: one request."""
@@ -112,7 +109,7 @@ class HuggingFace:
                 raise OriginLied(message)
             return Resolved(revision, commit, _kind_of(revision, commit))
 
-        return self._at_best(ask)
+        return self._endpoints.ask(ask)
 
     def list(self, repository: Repository, commit: CommitId) -> Listing:
         """Return every file: one request a page of the tree, and one for the licence."""
@@ -131,7 +128,7 @@ class HuggingFace:
                 _check_complete(repository, commit, info, files)
                 return Listing(commit, files, _licence(info))
 
-        return self._at_best(ask)
+        return self._endpoints.ask(ask)
 
     def open(
         self, repository: Repository, commit: CommitId, file: RemoteFile, start: int, stop: int
@@ -144,18 +141,24 @@ class HuggingFace:
         def ask(endpoint: str) -> Reader:
             return self._files.open(FileAt(endpoint, repository, commit, file.path), file, span)
 
-        return self._at_best(ask)
+        return self._endpoints.open(ask, (repository, commit, file.path), stop - start)
+
+    def distrust(
+        self, repository: Repository, commit: CommitId, file: RemoteFile, reason: SyncError
+    ) -> None:
+        """Have another endpoint send a file whose bytes were wrong."""
+        self._endpoints.distrust((repository, commit, file.path), reason)
 
     def check(self) -> str:
         """Say how each endpoint answers. Raises the first one's error if none does."""
         lines, failures = [], []
-        for endpoint in self._endpoints:
+        for endpoint in self._endpoints.urls:
             try:
                 lines.append(f"{endpoint}: {self._greet(endpoint)}")
             except SyncError as error:
                 lines.append(f"{endpoint}: {error}")
                 failures.append(error)
-        if len(failures) == len(self._endpoints):
+        if len(failures) == len(self._endpoints.urls):
             raise failures[0]
         return "; ".join(lines)
 
@@ -195,52 +198,14 @@ class HuggingFace:
         return asking(endpoint, self._http, subject, self._hints)
 
     def _info(self, endpoint: str, repository: Repository, revision: str) -> _Info:
-        info = self._api(endpoint).repo_info(
-            repository.name, repo_type=repository.kind, revision=revision, token=self._token
-        )
+        with self._endpoints.timed(endpoint):
+            info = self._api(endpoint).repo_info(
+                repository.name, repo_type=repository.kind, revision=revision, token=self._token
+            )
         if not isinstance(info, _Info):
             message = "a kernel where something else was asked for"
             raise TypeError(message)
         return info
-
-    def _at_best(self, ask: Callable[[str], _T]) -> _T:
-        """Ask the endpoint that worked last, then the others by priority.
-
-        A refusal by a mirror counts only if every endpoint before it refuses as well: a mirror
-        that lacks a repository must not hide that the Hub was only down.
-        """
-        with self._lock:
-            current = self._current
-        others = [endpoint for endpoint in self._endpoints if endpoint != current]
-        failures: dict[str, SyncError] = {}
-        for endpoint in (current, *others):
-            try:
-                answer = ask(endpoint)
-            except (OriginUnavailable, OriginLied, OriginRefused) as error:
-                failures[endpoint] = error
-                if endpoint == self._endpoints[0] and isinstance(error, OriginRefused):
-                    raise
-                continue
-            if endpoint != current:
-                self._switch(current, endpoint, failures[current])
-            return answer
-        raise failures[self._endpoints[0]]
-
-    def _switch(self, old: str, new: str, reason: SyncError) -> None:
-        with self._lock:
-            if self._current != old:
-                return
-            self._current = new
-        self._emit(EndpointSwitched(self.name, old, new, str(reason)))
-
-
-def _clean(origin: str, endpoint: str) -> str:
-    try:
-        place_of(endpoint)
-    except ValueError as error:
-        message = f"origin {origin!r}: an endpoint is wrong: {error}"
-        raise ConfigurationError(message, hint="write it as https://host") from error
-    return endpoint.rstrip("/")
 
 
 def _checked(origin: str, token: Token | None) -> str | bool:

@@ -175,6 +175,10 @@ class MemoryStore:
         """Return None: memory does not say."""
         return None
 
+    def capacity(self) -> StoreCapacity | None:
+        """Return None: memory does not say."""
+        return None
+
     def _upload(self, key: str, upload: str) -> _Upload:
         held = self._uploads.get(upload)
         if held is None or held.key != key:

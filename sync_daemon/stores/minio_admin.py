@@ -17,7 +17,12 @@ from urllib.parse import urlsplit
 import boto3
 import certifi
 from botocore.exceptions import BotoCoreError
-from urllib3 import PoolManager, Timeout
+from urllib3 import PoolManager, ProxyManager, Timeout
+from urllib3.exceptions import HTTPError
+
+from sync_daemon.wire.places import place_of
+from sync_daemon.wire.proxies import Proxies
+from sync_daemon.wire.trust import certificate_file
 
 _PATIENCE = 5.0
 """Seconds: what is only good to know is not worth a longer wait."""
@@ -60,20 +65,22 @@ def find_keys(access_key: str | None, secret_key: str | None) -> Keys | None:
 
 
 def ask_server(
-    endpoint: str, keys: Keys, *, region: str | None = None, ca_file: str | None = None
+    endpoint: str,
+    keys: Keys,
+    *,
+    region: str | None = None,
+    ca_file: str | None = None,
+    proxy: str | None = None,
 ) -> ServerFacts:
-    """Ask the server at `endpoint`. Never raises: whatever it refuses is None."""
+    """Ask the server at `endpoint`. Whatever it refuses is None.
+
+    `proxy` is a URL, `off`, or None for the usual variables. Raises ConfigurationError.
+    """
     from minio import MinioAdmin  # noqa: PLC0415 - slow to import, and one command needs it
     from minio.credentials.providers import StaticProvider  # noqa: PLC0415
 
     parts = urlsplit(endpoint)
-    pool = PoolManager(
-        timeout=Timeout(connect=_PATIENCE, read=_PATIENCE),
-        retries=False,
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=ca_file or certifi.where(),
-    )
-    with pool:
+    with _open_pool(endpoint, ca_file, proxy) as pool:
         try:
             admin = MinioAdmin(
                 endpoint=parts.netloc,
@@ -85,6 +92,30 @@ def ask_server(
         except ValueError:  # a path below the host, which no MinIO has
             return ServerFacts()
         return ServerFacts(_free_bytes(admin), _uploads_expire(admin))
+
+
+def is_minio(endpoint: str, *, ca_file: str | None = None, proxy: str | None = None) -> bool:
+    """Tell whether the server at `endpoint` says that it is MinIO; no rights are needed."""
+    with _open_pool(endpoint, ca_file, proxy) as pool:
+        try:
+            answer = pool.request("GET", f"{endpoint}/minio/health/live")
+        except HTTPError:
+            return False
+    return answer.headers.get("Server", "").startswith("MinIO")
+
+
+def _open_pool(endpoint: str, ca_file: str | None, proxy: str | None) -> PoolManager:
+    options: dict[str, Any] = {
+        "timeout": Timeout(connect=_PATIENCE, read=_PATIENCE),
+        "retries": False,
+        "cert_reqs": "CERT_REQUIRED",
+        "ca_certs": certificate_file(ca_file) or certifi.where(),
+    }
+    found = Proxies(proxy).find(place_of(endpoint))
+    if found is None:
+        return PoolManager(**options)
+    headers = {"Proxy-Authorization": found.secret} if found.secret else None
+    return ProxyManager(f"http://{found.authority}", proxy_headers=headers, **options)
 
 
 def _free_bytes(admin: Any) -> int | None:

@@ -20,8 +20,8 @@ from sync_daemon.domain.errors import PreconditionFailed, StoreUnavailable
 from sync_daemon.ports import Buffer, Capabilities, ChecksumKind, Content, ObjectInfo, Part
 from sync_daemon.stores import s3_checksums, s3_copy, s3_probe
 from sync_daemon.stores.s3_copy import CopyLimits
-from sync_daemon.stores.s3_errors import ForeignAnswer, Refusal, is_lost, translate
-from sync_daemon.stores.s3_link import Access, Addressing, Link
+from sync_daemon.stores.s3_errors import AGAIN, ForeignAnswer, Refusal, foreign, is_lost, translate
+from sync_daemon.stores.s3_link import PATIENCE, Access, Addressing, Link, given
 from sync_daemon.stores.s3_list import list_objects
 from sync_daemon.stores.s3_reader import ObjectReader, open_range
 from sync_daemon.stores.s3_uploads import Uploads
@@ -31,10 +31,12 @@ _KEY_BYTES = 1024
 
 
 class S3Store:
-    """An `ObjectStore` in one bucket, below `prefix`. Timeouts in seconds.
+    """An `ObjectStore` in one bucket, below `prefix`. Timeouts in seconds; `patience` is that
+    of a server which puts parts together or copies.
 
     Without keys boto3's usual ways to find them apply. `checksum` and
-    `conditional_writes` name what to use instead of probing.
+    `conditional_writes` name what to use instead of probing. `proxy` is a URL, `off`, or None
+    for the usual variables.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class S3Store:
         checksum: ChecksumKind | Literal["auto"] = "auto",
         conditional_writes: Literal["auto", "on", "off"] = "auto",
         ca_file: str | None = None,
+        proxy: str | None = None,
         connections: int = 16,
         connect_timeout: float = 10.0,
         read_timeout: float = 30.0,
+        patience: float = PATIENCE,
         copy_limits: CopyLimits | None = None,
     ) -> None:
         access = Access(
@@ -65,6 +69,8 @@ class S3Store:
             connections=connections,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
+            patience=patience,
+            proxy=proxy,
         )
         self._link = Link(access, access_key, secret_key)
         self._uploads = Uploads(self._link)
@@ -107,14 +113,14 @@ class S3Store:
         answer = self._link.ask("put_object", key, Body=body, **condition, **checksum.params)
         if isinstance(answer, Refusal):
             raise _lost(key) if is_lost(answer) else translate(answer, key)
-        etag: str = answer["ETag"]
+        etag: str = given(answer, "ETag", key)
         return etag.strip('"')
 
     def _put(self, key: str, data: Buffer) -> str:
         checksum = self._name_checksum(data)
         with self._link.deliver("put_object", key, checksum=checksum, body=data) as response:
             response.read()
-            return _etag(response)
+            return _etag(response, key)
 
     def _name_checksum(self, data: Buffer) -> s3_checksums.Checksum:
         kind = self._checksum_kind()
@@ -129,7 +135,7 @@ class S3Store:
         """Return a small object."""
         with self._link.deliver("get_object", key) as response:
             data = _read_all(response)
-            return Content(data, _etag(response), _modified(response, key))
+            return Content(data, _etag(response, key), _modified(response, key))
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> ObjectReader:
         """Open a range; what lies past the end is not there."""
@@ -140,7 +146,7 @@ class S3Store:
         try:
             with self._link.deliver("head_object", key) as response:
                 size = _size(response, key)
-                return ObjectInfo(key, size, _etag(response), _modified(response, key))
+                return ObjectInfo(key, size, _etag(response, key), _modified(response, key))
         except FileNotFoundError:
             return None
         except ForeignAnswer:
@@ -150,8 +156,7 @@ class S3Store:
         """A HEAD has no body to tell S3's 404 from a proxy's; a GET has. Raises the proxy's."""
         try:
             with self.open(key, 0, 1):
-                message = f"{key}: is there and is not there"
-                raise StoreUnavailable(message)
+                raise foreign(f"HEAD {key}")  # it is there and is not there
         except FileNotFoundError:
             return None
 
@@ -218,11 +223,15 @@ class S3Store:
 
 
 def _lost(key: str) -> PreconditionFailed:
-    return PreconditionFailed(f"{key}: another writer was first")
+    return PreconditionFailed(f"{key}: another writer was first", hint=AGAIN)
 
 
-def _etag(response: Response) -> str:
-    return (response.headers.get("ETag") or "").strip('"')
+def _etag(response: Response, key: str) -> str:
+    """Return the ETag, which S3 gives with every object: a proxy's page has none."""
+    etag = (response.headers.get("ETag") or "").strip('"')
+    if not etag:
+        raise foreign(key)
+    return etag
 
 
 def _modified(response: Response, key: str) -> datetime:

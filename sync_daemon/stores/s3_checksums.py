@@ -20,7 +20,7 @@ ALGORITHMS: Mapping[ChecksumKind, str] = MappingProxyType(
 )
 """What S3 calls the kinds that have to be declared when an upload is created."""
 
-PREFERENCE: tuple[ChecksumKind, ...] = ("crc64nvme", "crc32c", "md5")
+PREFERENCE: tuple[ChecksumKind, ...] = ("crc32c", "crc64nvme", "md5")
 """The cheapest first."""
 
 

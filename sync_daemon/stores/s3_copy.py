@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync_daemon import meter
-from sync_daemon.stores.s3_link import Link
+from sync_daemon.stores.s3_link import Link, given
 
 _PARALLEL = 4
 
@@ -29,15 +29,17 @@ def copy(link: Link, source: str, target: str, size: int, limits: CopyLimits) ->
     """Copy an object of `size` bytes. Raises FileNotFoundError."""
     origin = {"Bucket": link.access.bucket, "Key": link.name(source)}
     if size <= limits.single:
-        link.call_patiently("copy_object", target, CopySource=origin)
+        answer = link.call_patiently("copy_object", target, CopySource=origin)
+        given(answer, "CopyObjectResult", target)
         return
     created = link.call("create_multipart_upload", target)
-    upload = created["UploadId"]
+    upload = given(created, "UploadId", target)
     try:
         parts = _copy_parts(link, target, upload, origin, tuple(_ranges(size, limits.part)))
-        link.call_patiently(
+        answer = link.call_patiently(
             "complete_multipart_upload", target, UploadId=upload, MultipartUpload={"Parts": parts}
         )
+        given(answer, "ETag", target)
     except BaseException:
         link.ask("abort_multipart_upload", target, UploadId=upload)
         raise
@@ -58,7 +60,7 @@ def _copy_parts(
                 CopySource=origin,
                 CopySourceRange=span,
             )
-        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+        return {"PartNumber": number, "ETag": given(answer, "CopyPartResult", target)["ETag"]}
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         return list(pool.map(copy_part, range(1, len(ranges) + 1), ranges))

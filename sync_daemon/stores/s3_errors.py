@@ -25,6 +25,7 @@ from sync_daemon.domain.errors import (
 _CODE = re.compile(rb"<Code>([A-Za-z0-9_.-]{1,80})</Code>")
 _REGION = re.compile(rb"<Region>([A-Za-z0-9-]{1,40})</Region>")
 
+AGAIN = "run again: it reads first what the other one wrote"
 _KEYS = "check the access key, the secret key and the policy that is attached to them"
 _CLOCK = "set the clocks of this host and of the store by NTP: they differ too much"
 _DENIED = (
@@ -36,6 +37,13 @@ _REGION_HINT = "set the store's region to the one of the bucket"
 _CERTIFICATE = "name the certificates of a private authority by ca_file or AWS_CA_BUNDLE"
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
 _REACH = "check the endpoint's address, the network, and whether the server is running"
+_FAULT = "the next run goes on; if it lasts, see the store's log, its disks and what is before it"
+_SEE = "see the store's log for the reason"
+_PARTS = "the next run sends the file again; if it lasts, see the store's log"
+_GONE = "the next run sends the file again; let the store keep unfinished uploads for longer"
+_FOREIGN = "is store.endpoint right, and what is before it up?"
+
+_PROXY = "check store.proxy or the proxy variables; off goes straight to the store"
 
 _REFUSALS = {
     "NoSuchBucket": ("there is no such bucket", _BUCKET),
@@ -58,10 +66,16 @@ _REFUSALS = {
     "ObjectParentIsFile": ("a key cannot lie below another object", "exclude one of them"),
     "EntityTooLarge": ("the object is larger than the store allows", "raise the store's limit"),
     "EntityTooSmall": ("a part is smaller than the store allows", "raise transfer.part_size"),
-    "InvalidPart": ("a part is missing, or another one than was said", None),
-    "InvalidPartOrder": ("the parts are not in ascending order", None),
+    "InvalidPart": ("a part is missing, or another one than was said", _PARTS),
+    "ProxyAuthenticationRequired": ("the proxy refuses, or wants, credentials", _PROXY),
+    "InvalidPartOrder": ("the parts are not in ascending order", _PARTS),
 }
-_BY_STATUS = {401: "AccessDenied", 403: "AccessDenied", 301: "PermanentRedirect"}
+_BY_STATUS = {
+    301: "PermanentRedirect",
+    401: "AccessDenied",
+    403: "AccessDenied",
+    407: "ProxyAuthenticationRequired",
+}
 _FULL = frozenset(
     {"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage"}
 )
@@ -86,7 +100,17 @@ class Refusal:
 
 
 class ForeignAnswer(StoreUnavailable):
-    """A 404 that S3 did not write: it does not tell that an object is absent."""
+    """An answer that S3 did not write, a 404 or a 200: it tells nothing of an object."""
+
+    @property
+    def kind(self) -> str:
+        """To whoever reads a report, the store cannot be reached."""
+        return "store_unavailable"
+
+
+def foreign(said: str) -> ForeignAnswer:
+    """Return the error for an answer that lacks what S3 always gives."""
+    return ForeignAnswer(f"{said}: this is not S3's answer", hint=_FOREIGN)
 
 
 def parse_refusal(
@@ -117,7 +141,7 @@ def refusal_of(error: boto.ClientError) -> Refusal:
         code="" if code.isdigit() else code,
         retry_after=_seconds(headers.get("retry-after")),
         region=headers.get("x-amz-bucket-region"),
-        foreign=code.isdigit() and "x-amz-request-id" not in headers,
+        foreign=(not code or code.isdigit()) and "x-amz-request-id" not in headers,
     )
 
 
@@ -130,9 +154,10 @@ def translate(  # noqa: PLR0911 - a table with a word to each line
     if code in _FULL or status == 507:  # noqa: PLR2004 - Insufficient Storage
         return StoreFull(f"{said}: the store is full", hint="add space or quota, or prune")
     if code == "NoSuchUpload":
-        return UploadGone(f"{said}: the store does not know this upload (any more)")
+        message = f"{said}: the store does not know this upload (any more)"
+        return UploadGone(message, hint=_GONE)
     if code == "PreconditionFailed" or status == 412:  # noqa: PLR2004
-        return PreconditionFailed(f"{said}: another writer was first")
+        return PreconditionFailed(f"{said}: another writer was first", hint=AGAIN)
     if code in _DAMAGED:
         message = f"{said}: the bytes were damaged on their way to the store"
         return StoreUnavailable(message, hint="if it happens again, check network and memory")
@@ -143,13 +168,12 @@ def translate(  # noqa: PLR0911 - a table with a word to each line
         return StoreRefused(f"{said}: {what}", hint=hint)
     if _is_fault(status) or status in _BUSY_STATUS or code in _BUSY:
         message = f"{said}: the store is busy or has a fault"
-        return StoreUnavailable(message, retry_after=refusal.retry_after)
+        return StoreUnavailable(message, hint=_FAULT, retry_after=refusal.retry_after)
     if status == 404 and refusal.foreign:  # noqa: PLR2004
-        message = f"{said}: this is not S3's answer"
-        return ForeignAnswer(message, hint="is store.endpoint right, and what is before it up?")
+        return foreign(said)
     if status == 404:  # noqa: PLR2004
         return FileNotFoundError(subject)
-    return StoreRefused(f"{said}: the store refuses")
+    return StoreRefused(f"{said}: the store refuses", hint=_SEE)
 
 
 def _is_fault(status: int) -> bool:
@@ -158,8 +182,8 @@ def _is_fault(status: int) -> bool:
 
 def is_lost(refusal: Refusal) -> bool:
     """Tell whether a conditional write lost: 412, 409, or nothing there to match (404)."""
-    missing = refusal.status == 404 and refusal.code != "NoSuchBucket"  # noqa: PLR2004
-    return refusal.status in _LOST_STATUS or missing
+    known = refusal.code != "NoSuchBucket" and not refusal.foreign
+    return refusal.status in _LOST_STATUS or (refusal.status == 404 and known)  # noqa: PLR2004
 
 
 def translate_boto(error: boto.BotoCoreError, subject: str) -> SyncError:
@@ -168,6 +192,8 @@ def translate_boto(error: boto.BotoCoreError, subject: str) -> SyncError:
         return StoreRefused(f"{subject}: no credentials were found", hint=_CREDENTIALS)
     if isinstance(error, boto.SSLError):
         return StoreUnavailable(f"{subject}: TLS failed", hint=_CERTIFICATE)
+    if isinstance(error, boto.ProxyConnectionError):
+        return StoreUnavailable(f"{subject}: no way through the proxy", hint=_PROXY)
     if isinstance(error, boto.HTTPClientError | ResponseParserError | boto.ConnectionError):
         what = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error"))
         return StoreUnavailable(f"{subject}: no answer ({what.lower()})", hint=_REACH)

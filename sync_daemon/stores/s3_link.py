@@ -27,23 +27,28 @@ from sync_daemon.ports import Buffer
 from sync_daemon.stores.s3_checksums import NONE, Checksum
 from sync_daemon.stores.s3_errors import (
     Refusal,
+    foreign,
     parse_refusal,
     refusal_of,
     translate,
     translate_boto,
 )
 from sync_daemon.wire import Http, Response
+from sync_daemon.wire.places import place_of
+from sync_daemon.wire.proxies import Proxies
+from sync_daemon.wire.trust import certificate_file
 
 Addressing = Literal["auto", "path", "virtual"]
 
 _URL_LIFE = 900
 """Seconds that a presigned URL is good for: it is used at once."""
-_PATIENCE = 300.0
+PATIENCE = 300.0
 """Seconds to wait for a server that puts parts together or copies."""
 _METHODS = MappingProxyType(
     {"put_object": "PUT", "upload_part": "PUT", "get_object": "GET", "head_object": "HEAD"}
 )
 _OK = 300
+_AWS = "https://s3.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class Access:
     connections: int
     connect_timeout: float
     read_timeout: float
+    patience: float = PATIENCE
+    proxy: str | None = None
 
 
 class Link:
@@ -76,6 +83,7 @@ class Link:
             connect_timeout=access.connect_timeout,
             read_timeout=access.read_timeout,
             ca_file=access.ca_file,
+            proxy=access.proxy,
             idle=access.connections,
         )
         self._seen: tuple[datetime, float] | None = None
@@ -201,7 +209,7 @@ class Link:
 
     @cached_property
     def _patient_client(self) -> Any:
-        return self._open_client(max(_PATIENCE, self.access.read_timeout))
+        return self._open_client(max(self.access.patience, self.access.read_timeout))
 
     def _open_client(self, read_timeout: float) -> Any:
         access = self.access
@@ -218,13 +226,14 @@ class Link:
             connect_timeout=access.connect_timeout,
             read_timeout=read_timeout,
             user_agent_extra=f"sync-daemon/{__version__}",
+            proxies=find_proxies(access.endpoint, access.proxy),
         )
         try:
             client = self._session.client(
                 "s3",
                 endpoint_url=access.endpoint,
                 region_name=self._session.region_name or "us-east-1",
-                verify=access.ca_file,
+                verify=certificate_file(access.ca_file),
                 config=config,
             )
         except (BotoCoreError, ValueError) as error:
@@ -235,6 +244,12 @@ class Link:
         client.meta.events.register("before-send.s3", _count)
         client.meta.events.register("after-call.s3", self._note_answer)
         return client
+
+
+def find_proxies(endpoint: str | None, setting: str | None) -> dict[str, str]:
+    """Return the proxy that leads to the endpoint, as boto3 wants it; AWS stands for none."""
+    found = Proxies(setting).find(place_of(endpoint or _AWS))
+    return {"http": found.url, "https": found.url} if found else {}
 
 
 def read_refusal(response: Response) -> Refusal:
@@ -249,6 +264,13 @@ def read_refusal(response: Response) -> Refusal:
         headers.get("x-amz-bucket-region"),
         request_id=headers.get("x-amz-request-id") or headers.get("x-amzn-requestid"),
     )
+
+
+def given(answer: Mapping[str, Any], name: str, subject: str) -> Any:
+    """Return what S3 always answers; where it is missing, somebody else has answered."""
+    if not answer.get(name):
+        raise foreign(subject)
+    return answer[name]
 
 
 def _count(**_: object) -> None:

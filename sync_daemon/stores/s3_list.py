@@ -13,7 +13,7 @@ from typing import Any
 
 from sync_daemon.domain.errors import StoreRefused
 from sync_daemon.ports import ObjectInfo
-from sync_daemon.stores.s3_link import Link
+from sync_daemon.stores.s3_link import Link, given
 
 _PAGE = 1_000
 _BY_FOLDER = ("SeaweedFS",)
@@ -40,6 +40,7 @@ def list_objects(link: Link, prefix: str, start_after: str) -> Iterator[ObjectIn
 
 def _follow(link: Link, query: dict[str, Any], page: dict[str, Any]) -> Iterator[ObjectInfo]:
     while True:
+        given(page, "Name", link.url)
         for entry in page.get("Contents", ()):
             yield ObjectInfo(
                 key=entry["Key"].removeprefix(link.prefix),

@@ -14,17 +14,18 @@ from contextlib import suppress
 from typing import Any
 
 from sync_daemon.domain import keys
-from sync_daemon.domain.errors import StoreRefused, StoreUnavailable
+from sync_daemon.domain.errors import StoreFull, StoreRefused, StoreUnavailable
 from sync_daemon.ports import ChecksumKind
 from sync_daemon.stores import s3_checksums
 from sync_daemon.stores.s3_checksums import ALGORITHMS, PREFERENCE, Checksum
-from sync_daemon.stores.s3_errors import Refusal, is_lost, translate
+from sync_daemon.stores.s3_errors import Refusal, foreign, is_lost, translate
 from sync_daemon.stores.s3_link import Link, read_refusal
 
 _DATA = b"sync-daemon asks what this store checks\n"
 _STALE = "00000000000000000000000000000000"
 _UNSUPPORTED = frozenset({400, 409, 411, 412, 422, 501})
 _FORBIDDEN = frozenset({401, 403})
+_DENIALS = frozenset({"NoSuchBucket", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"})
 
 
 def find_checksum(link: Link) -> ChecksumKind:
@@ -110,6 +111,8 @@ def _accepts(
     if response.status < 300:  # noqa: PLR2004 - success
         with response:
             response.read()
+        if not response.headers.get("ETag"):
+            raise foreign(key)
         return True
     _must_be_answer(read_refusal(response), key)
     return False
@@ -130,8 +133,9 @@ def _must_be_answer(refusal: Refusal, key: str) -> None:
     """Raise unless the refusal answers the question: a fault or a denial says nothing."""
     error = translate(refusal, key)
     damaged = isinstance(error, StoreUnavailable) and refusal.status in _UNSUPPORTED
-    denied = isinstance(error, StoreRefused) and (
-        refusal.status in _FORBIDDEN or refusal.code == "NoSuchBucket"
+    denied = isinstance(error, StoreFull) or (
+        isinstance(error, StoreRefused)
+        and (refusal.status in _FORBIDDEN or refusal.code in _DENIALS)
     )
     if denied or (refusal.status not in _UNSUPPORTED and not damaged):
         raise error

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync_daemon.domain.errors import StoreUnavailable, UploadGone
+from sync_daemon.domain.errors import UploadGone
 from sync_daemon.ports import Buffer, ChecksumKind, Part
 from sync_daemon.stores import s3_checksums
 from sync_daemon.stores.s3_checksums import ALGORITHMS
-from sync_daemon.stores.s3_link import Link
+from sync_daemon.stores.s3_errors import foreign
+from sync_daemon.stores.s3_link import Link, given
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-\d+")
@@ -44,7 +45,7 @@ class Uploads:
         """Begin an upload whose parts are checked by `kind`; return its id."""
         declared = {"ChecksumAlgorithm": ALGORITHMS[kind]} if kind in ALGORITHMS else {}
         answer = self._link.call("create_multipart_upload", key, **declared)
-        upload: str = answer["UploadId"]
+        upload: str = given(answer, "UploadId", key)
         with self._lock:
             self._known[upload] = _Known(kind if declared else None)
         return upload
@@ -66,8 +67,7 @@ class Uploads:
             response.read()
             etag = (response.headers.get("ETag") or "").strip('"')
         if not etag:
-            message = f"{key}: the store gave part {number} no ETag"
-            raise StoreUnavailable(message)
+            raise foreign(f"part {number} of {key}")
         with self._lock:
             known.checksums[number] = (etag, checksum.value)
         return Part(number, memoryview(data).nbytes, etag)
@@ -80,15 +80,16 @@ class Uploads:
         """Make the object of exactly these parts; that it is there already is no error."""
         try:
             known = self._find(key, upload, parts)
-            self._link.call_patiently(
+            answer = self._link.call_patiently(
                 "complete_multipart_upload",
                 key,
                 UploadId=upload,
                 MultipartUpload={"Parts": [_describe(part, known) for part in parts]},
             )
-        except UploadGone:
+            given(answer, "ETag", key)
+        except (UploadGone, FileNotFoundError) as error:  # a 404, with its reason or without
             if not self._is_there(key, parts):
-                raise
+                raise UploadGone(str(error), hint=getattr(error, "hint", None)) from error
         self._forget(upload)
 
     def abort(self, key: str, upload: str) -> None:
@@ -128,6 +129,7 @@ class Uploads:
             page = self._link.call(
                 "list_parts", key, UploadId=upload, PartNumberMarker=marker, MaxParts=1_000
             )
+            given(page, "UploadId", key)
             yield page
             if not page.get("IsTruncated") or not page.get("Parts"):
                 return

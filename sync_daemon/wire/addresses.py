@@ -19,6 +19,9 @@ _KEPT = 1024
 _EXPIRED = frozenset((401, 403, 404, 410))
 _PARTIAL = 206
 
+REFUSED_ADDRESS = "is the clock of this machine right, and may it reach that host?"
+"""What to do about it, for a person."""
+
 OnRedirect = Callable[[Response], None]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import select
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse, IncompleteRead
 from io import BufferedReader
-from typing import cast
+from typing import Any, cast
 
 from sync_daemon.wire.places import Place
+from sync_daemon.wire.timed import TimedRaw
 
 _SEND_SLICE = 256 * 1024  # a socket's timeout covers one sendall, so each must be small
 
@@ -32,8 +35,14 @@ class Channel:
         return not poll.poll(0)
 
 
-class _Answer(HTTPResponse):
-    """An answer whose headers are complete: http.client takes an end of stream for theirs."""
+class Answer(HTTPResponse):
+    """An answer whose head comes in time, and is complete: http.client takes an end of stream
+    for the end of the headers."""
+
+    def __init__(self, sock: socket.socket, *rest: Any, **named: Any) -> None:
+        super().__init__(sock, *rest, **named)
+        self.timed = TimedRaw(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self.timed)
 
     def begin(self) -> None:
         lines = _Lines(self.fp)
@@ -42,6 +51,7 @@ class _Answer(HTTPResponse):
         self.fp = lines.file
         if not lines.last:
             raise IncompleteRead(b"")
+        self.timed.free()
 
 
 class _Lines:
@@ -68,19 +78,18 @@ def exchange(
     target: str,
     fields: Mapping[str, str],
     body: memoryview | None,
-) -> HTTPResponse:
+) -> Answer:
     """Send a request and return its answer; raises OSError and HTTPException as they come."""
     connection = channel.connection
     if channel.absolute:
         target = f"http://{channel.place.authority}{target}"
-    connection.response_class = _Answer
     connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
     for name, value in fields.items():
         connection.putheader(name, value)
     connection.endheaders()
     if body is not None:
         _send(connection, body)
-    return connection.getresponse()
+    return cast("Answer", connection.getresponse())
 
 
 def _send(connection: HTTPConnection, body: memoryview) -> None:

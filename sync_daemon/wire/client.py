@@ -2,9 +2,8 @@
 
 The clients inside huggingface_hub and boto3 copy every body several times. Here a body is
 received straight into the caller's buffer and sent straight from it; everything else
-(redirects, retries, what a status means) is the caller's business. Proxies come from the
-usual variables (http_proxy, https_proxy, no_proxy), extra certificates from `ca_file`,
-SSL_CERT_FILE, REQUESTS_CA_BUNDLE or AWS_CA_BUNDLE.
+(redirects, retries, what a status means) is the caller's business; `proxies` and `trust` say
+which way it goes and whose certificates are believed.
 
 Errors name the host and what happened; never a path, a query (signed URLs) or a header.
 """
@@ -14,46 +13,46 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from http.client import (
-    HTTPConnection,
-    HTTPException,
-    HTTPMessage,
-    HTTPResponse,
-    HTTPSConnection,
-)
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from types import MappingProxyType
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from sync_daemon import __version__, meter
 from sync_daemon.domain.errors import OriginUnavailable, StoreUnavailable, Unavailable
-from sync_daemon.wire.channel import Channel, exchange
+from sync_daemon.wire.channel import Answer, Channel, exchange
 from sync_daemon.wire.places import (
     AGAIN,
     Place,
+    ProxyDenied,
     check_field,
     explain,
-    make_tls,
     parse_url,
-    proxy_place,
-    proxy_secret,
 )
+from sync_daemon.wire.proxies import Proxies
+from sync_daemon.wire.timed import is_crawling
+from sync_daemon.wire.trust import make_tls
+
+if TYPE_CHECKING:  # it reads answers, which come from here
+    from sync_daemon.wire.governor import Governor
 
 Body = bytes | bytearray | memoryview
 
 _TLS_SLICE = 128 * 1024  # TLS gives 16 KiB a call: gather some of them below the interpreter
 _CHUNKED_SLICE = 64 * 1024
 _IDLE_SECONDS = 60.0
+_PROXY_DENIED = 407
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Http:
     """Makes requests for one side, and keeps up to `idle` connections for the next ones.
 
-    Timeouts in seconds: `connect_timeout` covers name, connection and TLS, `read_timeout` each
-    wait for the socket. May be shared by threads.
+    Timeouts in seconds: `connect_timeout` for the connection, the tunnel and TLS each,
+    `read_timeout` for the whole head of an answer, and for each wait for bytes of its body.
+    `proxy` is a URL, `off`, or None for the usual variables. May be shared by threads. Raises
+    ConfigurationError for a proxy that cannot be used.
     """
 
     def __init__(
@@ -63,16 +62,19 @@ class Http:
         connect_timeout: float = 10.0,
         read_timeout: float = 30.0,
         ca_file: str | None = None,
+        proxy: str | None = None,
         user_agent: str = f"sync-daemon/{__version__}",
         idle: int = 64,
+        governor: Governor | None = None,
     ) -> None:
         self._side = side
+        self.governor = governor
         self.connect_timeout = connect_timeout
         self.read_timeout = read_timeout
         self._ca_file = ca_file
         self._user_agent = user_agent
         self._idle = idle
-        self._proxies = urllib.request.getproxies()
+        self._proxies = Proxies(proxy)
         self._lock = threading.Lock()
         self._pool: list[Channel] = []  # the most recently used last
         self._closed = False
@@ -89,8 +91,20 @@ class Http:
 
         The target goes out exactly as it stands in `url`. Raises OriginUnavailable or
         StoreUnavailable when no answer comes, ValueError for a URL or a header that cannot be
-        sent.
+        sent, and what the governor raises.
         """
+        if self.governor is None:
+            return self.send(method, url, headers, body)
+        place, target = parse_url(url)
+        with self.governor.before(place.authority, target) as turn:
+            response = self.send(method, url, headers, body)
+            turn.after(response.status, response.headers)
+            return response
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None
+    ) -> Response:
+        """Do what `request` does for whoever asks the governor by himself."""
         place, target = parse_url(url)
         view = memoryview(body).cast("B") if body is not None else None
         fields = self._fields(method, place, headers, view)
@@ -99,7 +113,7 @@ class Http:
         if channel is not None:
             answer = self._try_reused(channel, method, target, fields, view)
             if answer is not None:
-                return Response(self, channel, answer, url)
+                return self._answered(channel, answer, url)
         channel = self._new_channel(place)
         try:
             self._connect(channel)
@@ -107,7 +121,14 @@ class Http:
         except (OSError, HTTPException) as error:
             channel.connection.close()
             raise self.failure(place, error) from error
-        return Response(self, channel, answer, url)
+        return self._answered(channel, answer, url)
+
+    def _answered(self, channel: Channel, answer: Answer, url: str) -> Response:
+        response = Response(self, channel, answer, url)
+        if response.status == _PROXY_DENIED and channel.absolute:
+            response.close()
+            raise self.failure(channel.place, ProxyDenied())
+        return response
 
     def close(self) -> None:
         """Close what is idle now, and what is in use as soon as it comes back."""
@@ -133,24 +154,29 @@ class Http:
         """Return the error of this side: the host, and what happened in plain words."""
         what, hint = (error, AGAIN) if isinstance(error, str) else explain(error)
         kind = OriginUnavailable if self._side == "origin" else StoreUnavailable
-        return kind(f"{place.authority}: {what}", hint=hint)
+        proxy = self._proxies.find(place)
+        way = f" through the proxy {proxy.authority}" if proxy else ""
+        return kind(f"{place.authority}{way}: {what}", hint=hint)
 
     def _fields(
         self, method: str, place: Place, headers: Mapping[str, str], body: memoryview | None
     ) -> dict[str, str]:
-        fields = {
-            "Host": place.authority,
+        usual = {
             "User-Agent": self._user_agent,
             "Accept": "*/*",
             "Accept-Encoding": "identity",
         }
+        fields = {"Host": place.authority}
         if body is not None or method in {"PUT", "POST"}:
             fields["Content-Length"] = str(body.nbytes if body is not None else 0)
-        own = {name.lower() for name in fields}
-        fields.update({name: value for name, value in headers.items() if name.lower() not in own})
-        proxy = self._proxy(place)
-        if proxy and place.scheme == "http" and (secret := proxy_secret(proxy)):
-            fields["Proxy-Authorization"] = secret
+        for more in (headers, usual):
+            there = {name.lower() for name in fields}
+            fields.update(
+                {name: value for name, value in more.items() if name.lower() not in there}
+            )
+        proxy = self._proxies.find(place)
+        if proxy and place.scheme == "http" and proxy.secret:
+            fields["Proxy-Authorization"] = proxy.secret
         for name, value in fields.items():
             check_field(name, value)
         return fields
@@ -173,7 +199,7 @@ class Http:
         target: str,
         fields: Mapping[str, str],
         body: memoryview | None,
-    ) -> HTTPResponse | None:
+    ) -> Answer | None:
         """Return the answer, or None when the server had given the connection up."""
         try:
             return exchange(channel, method, target, fields, body)
@@ -184,23 +210,18 @@ class Http:
             channel.connection.close()
             raise self.failure(channel.place, error) from error
 
-    def _proxy(self, place: Place) -> str | None:
-        proxy = self._proxies.get(place.scheme) or self._proxies.get("all")
-        if not proxy or urllib.request.proxy_bypass(f"{place.host}:{place.port}"):
-            return None
-        return proxy if "://" in proxy else f"http://{proxy}"
-
     def _new_channel(self, place: Place) -> Channel:
-        proxy = self._proxy(place)
-        host, port = (place.host, place.port) if proxy is None else proxy_place(proxy)
+        proxy = self._proxies.find(place)
+        host, port = (place.host, place.port) if proxy is None else (proxy.host, proxy.port)
         timeout = self.connect_timeout
         if place.scheme == "http":
             connection = HTTPConnection(host, port, timeout=timeout)
+            connection.response_class = Answer
             return Channel(place, connection, absolute=proxy is not None)
         secure = HTTPSConnection(host, port, timeout=timeout, context=self._tls)
+        secure.response_class = Answer
         if proxy is not None:
-            secret = proxy_secret(proxy)
-            extra = {"Proxy-Authorization": secret} if secret else None
+            extra = {"Proxy-Authorization": proxy.secret} if proxy.secret else None
             secure.set_tunnel(place.host, place.port, headers=extra)
         return Channel(place, secure, absolute=False)
 
@@ -220,7 +241,7 @@ class Response:
     `headers.get` ignores case.
     """
 
-    def __init__(self, http: Http, channel: Channel, raw: HTTPResponse, url: str) -> None:
+    def __init__(self, http: Http, channel: Channel, raw: Answer, url: str) -> None:
         self._http = http
         self._channel = channel
         self._raw = raw
@@ -258,9 +279,11 @@ class Response:
     def read(self, limit: int = 65_536) -> bytes:
         """Return the body, at most `limit` bytes of it. Raises as `readinto` does."""
         data = bytearray(min(limit, self._left if self._left is not None else limit))
-        view, filled = memoryview(data), 0
+        view, filled, began = memoryview(data), 0, time.monotonic()
         while filled < len(data) and (got := self.readinto(view[filled:])):
             filled += got
+            if filled < len(data) and is_crawling(began, filled, self._http.read_timeout):
+                self._fail(f"{filled} bytes of an answer are all that came in time")
         return bytes(view[:filled])
 
     def close(self) -> None:
@@ -303,7 +326,7 @@ class Response:
         if raw.chunked:
             return lambda view: _receive_chunk(raw, view[:_CHUNKED_SLICE])
         if self._channel.place.scheme == "https":
-            return lambda view: raw.fp.readinto(view[:_TLS_SLICE])
+            return lambda view: _gather(raw, view[:_TLS_SLICE])
         return raw.fp.readinto1
 
     def _has_surplus(self) -> bool:
@@ -315,6 +338,7 @@ class Response:
             return False
         timeout = sock.gettimeout()
         sock.settimeout(0)
+        self._raw.timed.limit()
         try:
             return bool(self._raw.fp.peek(1))
         except ssl.SSLWantReadError:
@@ -329,8 +353,15 @@ class Response:
         raise self._http.failure(self._channel.place, what)
 
 
-def _receive_chunk(raw: HTTPResponse, view: memoryview) -> int:
+def _gather(raw: Answer, view: memoryview) -> int:
+    """Take what comes within a moment."""
+    raw.timed.gather()
+    return raw.fp.readinto(view)
+
+
+def _receive_chunk(raw: Answer, view: memoryview) -> int:
     """Take what has come. `readinto` would wait for all of `view`, however slowly it comes."""
+    raw.timed.limit()
     data = raw.read1(len(view))
     view[: len(data)] = data
     return len(data)

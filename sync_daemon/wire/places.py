@@ -1,18 +1,13 @@
-"""Where a request goes: URLs, proxies and certificates, and what went wrong there in words."""
+"""Where a request goes, and what went wrong there in words."""
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import ssl
-from base64 import b64encode
 from dataclasses import dataclass
 from http.client import IncompleteRead
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
-
-from sync_daemon.domain.errors import ConfigurationError
+from urllib.parse import urlsplit
 
 AGAIN = "the next run tries again, and goes on where this one ended"
 """What to do about trouble that passes by itself."""
@@ -25,7 +20,7 @@ _TROUBLES: tuple[tuple[type[Exception], str, str | None], ...] = (
     (ConnectionError, "the connection was closed or reset by the other side", AGAIN),
 )
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
+_PROXY = "check the proxy's address and credentials: `proxy` in the YAML, or the proxy variables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,47 +69,8 @@ def check_field(name: str, value: str) -> None:
         raise ValueError(message)
 
 
-def proxy_place(proxy: str) -> tuple[str, int]:
-    """Return host and port of a proxy. Raises ConfigurationError for kinds other than http."""
-    parts = urlsplit(proxy)
-    if parts.scheme != "http" or not parts.hostname:
-        message = f"the proxy variables name a proxy of the kind {parts.scheme!r}"
-        hint = "only http:// proxies are supported, also for https targets"
-        raise ConfigurationError(message, hint=hint)
-    return parts.hostname, parts.port or 80
-
-
-def proxy_secret(proxy: str) -> str | None:
-    """Return the value of Proxy-Authorization, or None where the proxy asks for none."""
-    parts = urlsplit(proxy)
-    if parts.username is None:
-        return None
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return "Basic " + b64encode(pair.encode()).decode()
-
-
-def make_tls(ca_file: str | None) -> ssl.SSLContext:
-    """Return how TLS is spoken: 1.2 or later, and the other side must prove its name."""
-    source, path = _find_certificates(ca_file)
-    folder = path is not None and Path(path).is_dir()
-    try:
-        context = ssl.create_default_context(
-            cafile=None if folder else path, capath=path if folder else None
-        )
-    except OSError as error:
-        reason = error.strerror or "not certificates in PEM format"
-        message = f"{source}: cannot read certificates from {path}: {reason}"
-        raise ConfigurationError(message) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _find_certificates(ca_file: str | None) -> tuple[str, str | None]:
-    if ca_file is not None:
-        return "ca_file", ca_file
-    named = ((name, os.environ.get(name)) for name in _CA_VARIABLES)
-    return next(((name, value) for name, value in named if value), ("default", None))
+class ProxyDenied(OSError):
+    """A proxy wants credentials, or others than it was given (407)."""
 
 
 def explain(error: Exception) -> tuple[str, str | None]:
@@ -124,11 +80,13 @@ def explain(error: Exception) -> tuple[str, str | None]:
     for kind, what, hint in _TROUBLES:
         if isinstance(error, kind):
             return what, hint
+    if isinstance(error, ProxyDenied):
+        return "the proxy refused the credentials, or wants some (status 407)", _PROXY
     if not isinstance(error, OSError):
         hint = "is it a web server, and the port right? a proxy may answer in its place"
         return f"the answer is not proper HTTP ({type(error).__name__})", hint
     if error.errno is None and str(error).startswith("Tunnel"):
-        return f"the proxy refused: {error}", "check the proxy's address and credentials"
+        return f"the proxy refused: {error}", _PROXY
     return error.strerror or type(error).__name__, AGAIN
 
 

@@ -17,7 +17,7 @@ from tests.cli.conftest import Cli
 from tests.support.hub import Hub
 from tests.support.servers import S3Server
 
-RUN = {"run_id", "mode", "status", "started", "seconds", "models"}
+RUN = {"run_id", "mode", "status", "started", "seconds", "models", "endpoints"}
 MODEL = {
     "model": str,
     "version": str,

@@ -201,8 +201,8 @@ def test_doctor_finds_nothing_wrong_with_a_good_mirror(published: Mirror) -> Non
     assert code == 0
     states = {check["name"]: check["status"] for check in document["checks"]}
     names = (
-        "configuration memory proxies store format write checksum conditional_put clock space"
-        " origin:disk"
+        "configuration memory proxies certificates store format write checksum conditional_put"
+        " clock space origin:disk"
     )
     assert list(states) == names.split()
     assert {name: state for name, state in states.items() if name != "space"} == dict.fromkeys(
@@ -252,7 +252,7 @@ def test_doctor_repeats_the_warnings_of_the_configuration(published: Mirror) -> 
     lines = [line for line in out.splitlines() if line.startswith("warn")]
     assert [line.split()[1] for line in lines if "space" not in line] == ["configuration", "memory"]
     assert "trees" in lines[0]
-    assert "16 of 100 connections" in lines[1]
+    assert "64 of 100 connections" in lines[1]
 
 
 def test_a_wrong_configuration_exits_2(mirror: Mirror) -> None:
@@ -274,12 +274,19 @@ def use_server(mirror: Mirror, endpoint: str, *, bucket: str = BUCKET, secret: s
     mirror.configure(f"s3://{bucket}/doctor", f"  endpoint: {endpoint}\n  credentials: {keys}\n")
 
 
+def test_doctor_says_when_a_variable_names_no_certificates(published: Mirror) -> None:
+    _, out = published("doctor", environ={"SSL_CERT_FILE": "/no/such.pem"})
+    (line,) = [line for line in out.splitlines() if " certificates " in line]
+    assert line.startswith("fail")
+    assert "SSL_CERT_FILE: cannot read certificates from /no/such.pem: No such file" in line
+
+
 def test_doctor_tells_everything_of_a_minio(mirror: Mirror, minio_server: S3Server) -> None:
     use_server(mirror, minio_server.endpoint)
     code, document = mirror.json("doctor")
     assert code == 0
     checks = {check["name"]: check for check in document["checks"]}
-    assert checks["checksum"]["message"].startswith("the store checks crc64nvme")
+    assert checks["checksum"]["message"].startswith("the store checks crc32c")
     assert checks["conditional_put"]["message"] == "a second writer is refused"
     assert checks["space"]["message"].endswith("GiB free")
     assert "24 h" in checks["uploads"]["message"]

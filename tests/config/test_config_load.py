@@ -8,6 +8,7 @@ import pytest
 from sync_daemon.config import (
     ConfigError,
     DirectoryPlace,
+    EndpointEntry,
     HuggingFaceOrigin,
     S3Place,
     Secret,
@@ -64,7 +65,6 @@ def test_sections_of_later_releases_draw_a_warning_each() -> None:
     settings = load(CONTRACT.read_bytes(), environ={})
     assert [warning.path for warning in settings.warnings] == [
         "models[0].trees",
-        "schedule",
         "retention",
         "metrics",
         "alerts",
@@ -82,6 +82,27 @@ def test_without_origins_there_is_the_hub() -> None:
     assert list(settings.origins) == ["hf"]
     assert settings == read(SMALL + "origins: {}")
     assert [str(version) for version in model.versions] == ["a@main"]
+
+
+def test_an_endpoint_may_have_a_priority_of_its_own() -> None:
+    text = SMALL + (
+        "origins: {hf: {type: huggingface, endpoints: [https://a.example/, {url: https://b.example},"
+        " {url: https://c.example/, priority: '${N}'}]}}"
+    )
+    settings = read(text, N="1")
+    hub = settings.origins["hf"]
+    assert isinstance(hub, HuggingFaceOrigin)
+    assert hub.endpoints == (
+        "https://a.example",
+        EndpointEntry(url="https://b.example"),
+        EndpointEntry(url="https://c.example", priority=1),
+    )
+    assert load(effective(settings).encode(), environ={}).origins == settings.origins
+    assert settings.warnings == ()
+
+
+def test_the_failure_rate_alone_draws_no_warning() -> None:
+    assert read(SMALL + "alerts: {failure_rate: {above: 10%, within: 6h}}").warnings == ()
 
 
 def test_the_only_origin_needs_no_name() -> None:
@@ -162,6 +183,26 @@ def test_shown_configuration_hides_secrets_and_loads_again() -> None:
 def test_the_mask_of_a_secret_is_no_secret() -> None:
     with pytest.raises(ConfigError, match="mask"):
         read(SMALL + "origins: {hf: {type: huggingface, token: '***'}}")
+
+
+def test_a_proxy_with_a_password_is_a_secret_and_its_host_is_shown() -> None:
+    origins = "origins: {hf: {type: huggingface, proxy: 'http://me:p%40ss@proxy.example:3128/'}}"
+    settings = read(SMALL + origins)
+    hub = settings.origins["hf"]
+    assert isinstance(hub, HuggingFaceOrigin)
+    assert hub.proxy == Secret("http://me:p%40ss@proxy.example:3128")
+    shown = effective(settings) + repr(settings)
+    assert "proxy: http://***@proxy.example:3128" in shown
+    assert "p%40ss" not in shown
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("off", "off"), ("'off'", "off"), ("http://h:1/", "http://h:1")]
+)
+def test_a_proxy_without_a_password_is_shown(written: str, meant: str) -> None:
+    settings = read(f"version: 1\nstore: {{url: s3://ai-mirror, proxy: {written}}}\n")
+    assert settings.store.proxy == meant
+    assert read(effective(settings)).store.proxy == meant
 
 
 def test_anchors_and_merge_keys_work() -> None:

@@ -8,6 +8,7 @@ from sync_daemon.config import ConfigError, Problem, load
 from sync_daemon.domain.errors import ConfigurationError
 
 TOP = "version: 1\nstore: {url: s3://ai-mirror}\n"
+HUB = TOP + "origins: {hf: {type: huggingface, endpoints: [%s]}}"
 MODEL = TOP + "models:\n- {name: a, repo: o/a, versions: [%s]}\n"
 
 
@@ -50,6 +51,45 @@ WRONG = [
     (TOP + "models: [text]", 3, "models[0]", "must be keys and values", ""),
     ("version: 2\nstore: {url: s3://abc}", 1, "version", "no format", "version: 1"),
     ("version: true\nstore: {url: s3://abc}", 1, "version", "no format", ""),
+    # proxies and certificates
+    (
+        TOP + "origins: {a: {type: http, url: 'http://h', proxy: 'socks5://u:pw@h'}}",
+        3,
+        "origins.a.proxy",
+        "is no http proxy, and no other kind is supported",
+        "http://HOST:PORT",
+    ),
+    (
+        TOP + "origins: {a: {type: http, url: 'http://h', proxy: 'http://u:***@h:1'}}",
+        3,
+        "origins.a.proxy",
+        "mask of a secret",
+        "",
+    ),
+    (
+        TOP + "origins: {a: {type: http, url: 'http://h', ca_file: /no/such.pem}}",
+        3,
+        "origins.a.ca_file",
+        "cannot be read: No such file",
+        "name a PEM file",
+    ),
+    (
+        f"version: 1\nstore: {{url: s3://ai-mirror, ca_file: {__file__}}}",
+        2,
+        "store.ca_file",
+        "no certificates in PEM format",
+        "",
+    ),
+    ("version: 1\nstore: {url: 'file:/x', proxy: off}", 2, "store.proxy", "only for an s3://", ""),
+    # limits
+    (
+        TOP + "transfer: {memory: 100MiB}",
+        3,
+        "transfer.memory",
+        "100MiB of memory do not hold 4 parts of 32MiB",
+        "memory to 128MiB",
+    ),
+    (TOP + "transfer: {total_timeout: 900}", 3, "transfer.total_timeout", "not a duration", "15m"),
     # units
     (TOP + "transfer: {part_size: 8M}", 3, "transfer.part_size", "not a size: '8M'", "8MiB"),
     (TOP + "transfer: {memory: 0.1B}", 3, "transfer.memory", "not a size", ""),
@@ -102,6 +142,33 @@ WRONG = [
         "user name or password",
         "",
     ),
+    (HUB % "https://a.example, https://a.example/", 3, "origins.hf.endpoints[1]", "twice", ""),
+    (
+        HUB % "https://a.example, {url: https://a.example}",
+        3,
+        "origins.hf.endpoints[1]",
+        "is listed twice",
+        "",
+    ),
+    (HUB % "{priority: 1}", 3, "origins.hf.endpoints[0].url", "is missing", "URL of the server"),
+    (
+        HUB % "{url: https://a.example, priority: 0}",
+        3,
+        "origins.hf.endpoints[0].priority",
+        "at least 1",
+        "",
+    ),
+    (
+        HUB % "{url: https://a.example, priorty: 2}",
+        3,
+        "origins.hf.endpoints[0].priorty",
+        "unknown key",
+        "'priority'",
+    ),
+    (HUB % "{url: a.example}", 3, "origins.hf.endpoints[0].url", "http or https", ""),
+    (HUB % "ftp://a.example", 3, "origins.hf.endpoints[0]", "http or https", ""),
+    (HUB % "5", 3, "origins.hf.endpoints[0]", "is not a URL", ""),
+    (HUB % "", 3, "origins.hf.endpoints", "at least one item", ""),
     # models
     (TOP + "models: [{name: a/b/c, repo: o/a}]", 3, "models[0].name", "no name", "one or two"),
     (TOP + "models: [{name: A, repo: o/a}, {name: a, repo: o/b}]", 3, "models[1].name", "'A'", ""),
@@ -305,3 +372,10 @@ def test_merge_keys_cannot_blow_up_the_file() -> None:
 def test_a_huge_flat_file_is_refused_in_bounded_time() -> None:
     (problem,) = problems_of("models: [" + "a," * 300_000 + "]")
     assert "200,000 values" in problem.message
+
+
+def test_a_wrong_proxy_is_never_repeated() -> None:
+    (problem,) = problems_of(
+        TOP + "origins: {a: {type: http, url: 'http://h', proxy: 'socks5://me:hush@h:1'}}"
+    )
+    assert "hush" not in str(problem)

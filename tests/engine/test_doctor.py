@@ -201,15 +201,15 @@ def test_every_origin_is_asked_whatever_the_others_say() -> None:
     assert check_origins({}) == ()
 
 
-@pytest.mark.parametrize(("connections", "state"), [(16, "ok"), (17, "warn")])
+@pytest.mark.parametrize(("connections", "state"), [(64, "ok"), (65, "warn")])
 def test_connections_that_memory_cannot_feed_warn_with_the_numbers(
     connections: int, state: str
 ) -> None:
     check = check_memory(Limits(connections=connections, part_size=32 * MIB, memory=1024 * MIB))
     assert check.state == state
     if state == "warn":
-        assert "16 of 17 connections" in check.message
-        assert check.hint == "set transfer.memory to 1088MiB, or transfer.connections to 16"
+        assert "64 of 65 connections" in check.message
+        assert check.hint == "set transfer.memory to 1040MiB, or transfer.connections to 64"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +226,14 @@ def test_connections_that_memory_cannot_feed_warn_with_the_numbers(
 )
 def test_a_store_behind_a_proxy_warns(environ: Mapping[str, str], state: str) -> None:
     assert check_proxies(environ, "https://s3.near.example:9000").state == state
+
+
+def test_proxies_of_the_yaml_are_told_and_stand_above_the_variables() -> None:
+    environ, near = {"https_proxy": "http://proxy:3128"}, "https://s3.near.example:9000"
+    named = {"store.proxy": "off", "origins.hf.proxy": "http://me:hush@out.example:3128"}
+    check = check_proxies(environ, near, named)
+    assert check.state == "ok"
+    assert "store.proxy is off, origins.hf.proxy is out.example:3128" in check.message
 
 
 def test_a_proxys_password_is_not_shown() -> None:

@@ -278,7 +278,7 @@ def test_the_part_size_grows_with_the_file_within_the_memory() -> None:
 
 
 def test_connections_shrink_to_what_the_memory_feeds() -> None:
-    assert Limits(connections=16, part_size=32 * MIB, memory=128 * MIB).workers == 2
+    assert Limits(connections=16, part_size=32 * MIB, memory=128 * MIB).workers == 8
     assert Limits().workers == 16
 
 

@@ -47,8 +47,10 @@ def parse(*events: Event, level: Level = "debug") -> list[dict[str, Any]]:
 
 def example(kind: type[Event]) -> Event:
     """An event with something in every field."""
-    values = {"str": "x", "int": 1, "float": 1.5, "tuple[str, ...]": ("x",), "str | None": "x"}
-    return kind(**{field.name: values[cast("str", field.type)] for field in fields(kind)})
+    values: dict[str, Any] = {"str": "x", "int": 1, "float": 1.5, "bool": True}
+    values["tuple[str, ...]"] = ("x",)
+    names = {field.name: cast("str", field.type) for field in fields(kind)}
+    return kind(**{name: values[of.removesuffix(" | None")] for name, of in names.items()})
 
 
 @pytest.mark.parametrize("kind", [k for k in catalogue() if k is not BytesMoved])

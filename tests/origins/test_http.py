@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,9 +21,12 @@ from sync_daemon.domain.errors import (
 )
 from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.selection import Selection
+from sync_daemon.engine.tools import How
 from sync_daemon.meter import Meter, use
 from sync_daemon.origins.http import HttpFile, HttpOrigin
+from sync_daemon.stores.memory import MemoryStore
 from sync_daemon.wire import Http
+from tests.support.fakes import running, wanted
 from tests.support.webroot import Page, WebRoot, page
 
 REPOSITORY = Repository("m")
@@ -253,3 +258,76 @@ def test_a_header_that_cannot_be_sent_is_a_configuration_error(
 ) -> None:
     with pytest.raises(ConfigurationError, match="header"):
         HttpOrigin("web", "http://h/", http=http, files={}, headers=dict([header]))
+
+
+def test_a_file_of_which_nothing_tells_whether_it_changed_comes_from_one_answer(
+    web: WebRoot, http: Http
+) -> None:
+    unknown = Page(DATA, modified=None)
+    _, file = listed(serve(web, http, unknown))
+    assert (file.token, file.ranges) == (None, False)
+    named = origin_of(web, http, HttpFile("x.bin", hashlib.sha256(DATA).hexdigest()))
+    assert listed(named)[1].ranges, "the digest will tell"
+
+
+def test_a_range_that_does_not_say_of_which_file_it_is_counts_only_with_a_digest(
+    web: WebRoot, http: Http
+) -> None:
+    origin = serve(web, http, page(DATA))
+    _, file = listed(origin)
+    named = origin_of(web, http, HttpFile("x.bin", hashlib.sha256(DATA).hexdigest()))
+    _, proven = listed(named)
+    web.pages["/m/x.bin"].etag = None
+    with pytest.raises(OriginLied, match="without the ETag") as caught:
+        read(origin, file, 3, 8)
+    assert "sha256" in (caught.value.hint or "")
+    assert read(origin, file) == DATA, "one answer cannot be a mixture"
+    assert read(named, proven, 3, 8) == DATA[3:8]
+
+
+def test_an_address_elsewhere_that_is_refused_when_new_can_heal(web: WebRoot, http: Http) -> None:
+    with WebRoot() as elsewhere:
+        web.pages["/m/x.bin"] = Page(moved=f"{elsewhere.url}/signed")
+        elsewhere.pages["/signed"] = page(DATA)
+        origin = origin_of(web, http)
+        _, file = listed(origin)
+        elsewhere.pages["/signed"] = Page(status=403)
+        with pytest.raises(OriginLied, match="403"):
+            read(origin, file, 3, 8)
+        elsewhere.pages["/signed"] = page(DATA)
+        assert read(origin, file, 3, 8) == DATA[3:8]
+
+
+class Replacing(dict[str, Page]):
+    """Pages of which one is another from its n-th GET of a part on, for so many of them."""
+
+    def __init__(self, path: str, first: Page, second: Page, nth: int, times: int) -> None:
+        super().__init__({path: first})
+        self._second, self._nth, self._last = second, nth, nth + times
+        self._gets = 0
+
+    def get(self, path: str, default: Any = None) -> Any:
+        self._gets += 1
+        return self._second if self._nth <= self._gets < self._last else super().get(path, default)
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, "published"), (10**6, "failed")])
+@pytest.mark.parametrize("kind", VALIDATORS)
+def test_a_large_file_that_is_replaced_while_it_is_read_is_never_a_mixture(
+    web: WebRoot, http: Http, kind: str, times: int, status: str
+) -> None:
+    before, after = VALIDATORS[kind]
+    data = os.urandom(16 * 1024**2)
+    replaced = Page(data[::-1], **after)
+    web.pages = Replacing("/m/x.bin", Page(data, **before), replaced, nth=4, times=times)
+    store = MemoryStore()
+    with running(store, origin_of(web, http)) as engine:
+        report = engine.run([wanted(repo="m", origin="web")], How())
+    (version,) = report.versions
+    assert version.status == status, version
+    blobs = [store.get(info.key).data for info in store.list("blobs/")]
+    assert blobs == ([data] if status == "published" else [])
+    if status == "failed":
+        assert version.error is not None
+        assert version.error.kind == "origin_lied"
+        assert list(store.list("models/")) == []

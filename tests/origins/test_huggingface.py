@@ -25,12 +25,15 @@ from sync_daemon.domain.errors import (
     RevisionNotFound,
     SyncError,
 )
-from sync_daemon.domain.events import EndpointSwitched, Event
+from sync_daemon.domain.events import EndpointRested, EndpointSwitched, Event
 from sync_daemon.domain.listing import Listing, RemoteFile, Repository
 from sync_daemon.domain.selection import Selection
 from sync_daemon.meter import Meter, use
+from sync_daemon.origins.endpoint import Endpoint
+from sync_daemon.origins.endpoints import Endpoints
 from sync_daemon.origins.huggingface import HuggingFace
 from sync_daemon.wire import Http
+from tests.support.fakes import FakeClock
 from tests.support.hub import (
     ChangeEtag,
     Chunked,
@@ -89,7 +92,13 @@ class Bench:
         """Return an origin; its endpoint is the double unless others are given."""
         secret = Secret(token) if token else None
         places = endpoints or (self.hub.endpoint,)
-        return HuggingFace("hf", places, secret, http=self.http, emit=self.events.append)
+        ranked = (Endpoint(place, number) for number, place in enumerate(places, 1))
+        choice = Endpoints("hf", ranked, clock=FakeClock(), emit=self.events.append)
+        return HuggingFace("hf", choice, secret, http=self.http)
+
+    def notable(self) -> list[Event]:
+        """What was told besides each request."""
+        return [event for event in self.events if event.level != "debug"]
 
 
 @pytest.fixture
@@ -376,7 +385,7 @@ def test_what_can_heal_is_said_to_be_unavailable_at_once(
     origin = bench.origin()
     listing = list_head(origin)
     bench.hub.clear()
-    asked = 2 if place == "small" and name in {"reset", "closed"} else 1
+    asked = 2 if place != "cdn" and name in {"reset", "closed"} else 1
     bench.hub.faults.add(Fault(place, HEALS[name], times=asked))
     with pytest.raises(OriginUnavailable):
         CALLS[place](origin, listing)
@@ -511,12 +520,13 @@ def test_an_expired_address_is_resolved_again(bench: Bench) -> None:
     assert bench.hub.count("cdn", status=206) == 5
 
 
-def test_an_address_that_is_refused_when_new_is_forbidden(bench: Bench) -> None:
+def test_an_address_that_is_refused_when_new_is_a_lie_of_the_hub(bench: Bench) -> None:
     origin = bench.origin()
     listing = list_head(origin)
     bench.hub.faults.add(Fault("cdn", Status(403), times=None))
-    with pytest.raises(Forbidden):
+    with pytest.raises(OriginLied, match="refused the address") as caught:
         read(origin, listing, file_of(listing), 0, 1)
+    assert "clock" in (caught.value.hint or "")
     assert bench.hub.count("cdn") == 1
 
 
@@ -636,7 +646,9 @@ def test_an_endpoint_that_is_down_gives_way_to_the_next_and_is_not_asked_again(
     origin = bench.origin(dead, bench.hub.endpoint)
     listing = list_head(origin)
     assert len(read(origin, listing, file_of(listing))) == SIZE
-    (switch,) = bench.events
+    rest, switch = bench.notable()
+    assert isinstance(rest, EndpointRested)
+    assert (rest.origin, rest.endpoint, rest.seconds) == ("hf", dead, 30)
     assert isinstance(switch, EndpointSwitched)
     assert (switch.from_endpoint, switch.to_endpoint) == (dead, bench.hub.endpoint)
     assert "refused" in switch.reason or "connect" in switch.reason
@@ -652,7 +664,7 @@ def test_a_mirror_steps_in_wherever_the_first_endpoint_fails(bench: Bench, place
         bench.hub.faults.add(Fault(place, Status(503), times=None))
         CALLS[place](origin, listing)
         assert mirror.count() > 0
-        assert len(bench.events) == 1
+        assert [event.name for event in bench.notable()] == ["endpoint.rested", "endpoint.switched"]
 
 
 def test_a_mirror_that_lacks_a_repository_does_not_hide_that_the_hub_was_down(
@@ -684,7 +696,7 @@ def test_after_a_switch_a_mirrors_refusal_is_checked_with_the_hub(bench: Bench) 
         origin = bench.origin(bench.hub.endpoint, mirror.endpoint)
         bench.hub.faults.add(Fault("refs", Status(500)))
         origin.refs(Repository("org/shared"))
-        assert len(bench.events) == 1
+        assert bench.notable()[-1].name == "endpoint.switched"
         assert origin.refs(REPOSITORY).branches
 
 

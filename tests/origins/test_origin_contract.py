@@ -25,10 +25,13 @@ from sync_daemon.domain.names import RepoPath
 from sync_daemon.domain.selection import Selection
 from sync_daemon.meter import Meter, use
 from sync_daemon.origins.directory import DirectoryOrigin
+from sync_daemon.origins.endpoint import Endpoint
+from sync_daemon.origins.endpoints import Endpoints
 from sync_daemon.origins.http import HttpFile, HttpOrigin
 from sync_daemon.origins.huggingface import HuggingFace
 from sync_daemon.ports import Origin
 from sync_daemon.wire import Http
+from tests.support.fakes import FakeClock, Recorder
 from tests.support.hub import Hub
 from tests.support.webroot import WebRoot, page
 
@@ -102,9 +105,10 @@ class HubSource:
         http = Http("origin")
         stack.callback(http.close)
         self.repo = self.hub.repo(NAME)
-        self.origin = HuggingFace(
-            "hf", (self.hub.endpoint,), None, http=http, emit=lambda event: None
+        endpoints = Endpoints(
+            "hf", (Endpoint(self.hub.endpoint),), clock=FakeClock(), emit=Recorder()
         )
+        self.origin = HuggingFace("hf", endpoints, None, http=http)
 
     def publish(self, files: Mapping[str, bytes]) -> None:
         self.repo.commit(files)

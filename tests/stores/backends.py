@@ -22,7 +22,7 @@ STORES = ("memory", "local", *SERVERS)
 
 CHECKSUMS: dict[str, ChecksumKind] = {
     "moto": "none",
-    "minio": "crc64nvme",
+    "minio": "crc32c",
     "seaweedfs": "crc64nvme",
 }
 """The cheapest checksum that a server really verifies."""

@@ -11,7 +11,12 @@ from typing import Any, Self
 
 from sync_daemon import meter
 from sync_daemon.domain.digests import CommitId, Digest, GitOid
-from sync_daemon.domain.errors import RepositoryNotFound, RevisionNotFound, StoreUnavailable
+from sync_daemon.domain.errors import (
+    RepositoryNotFound,
+    RevisionNotFound,
+    StoreUnavailable,
+    SyncError,
+)
 from sync_daemon.domain.events import Event
 from sync_daemon.domain.listing import Listing, RawFile, Refs, RemoteFile, Repository, Resolved
 from sync_daemon.domain.names import ModelName, VersionName
@@ -23,7 +28,7 @@ from sync_daemon.engine.run import Engine
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.transfer import MIB, Limits, Transfer
 from sync_daemon.engine.vault import Vault
-from sync_daemon.ports import ObjectStore, Origin
+from sync_daemon.ports import ObjectStore, Origin, Record
 
 
 class FakeClock:
@@ -102,6 +107,7 @@ class FakeOrigin:
     name = "hf"
     type = "huggingface"
     hops = 0
+    record: Record | None = None
 
     def __init__(self, *, lfs_from: int = 1000, promise: bool = True, ranges: bool = True) -> None:
         self._lfs_from, self._promise, self._ranges = lfs_from, promise, ranges
@@ -112,6 +118,7 @@ class FakeOrigin:
         self.corrupt: dict[str, int] = {}
         self.on_open: Callable[[str], None] = lambda path: None
         self.missing: set[str] = set()
+        self.distrusted: list[tuple[str, SyncError]] = []
 
     def commit(self, repo: str, files: Mapping[str, bytes], *, branch: str = "main") -> CommitId:
         names = "".join(f"{path}{hashlib.sha256(data).hexdigest()}" for path, data in files.items())
@@ -161,6 +168,11 @@ class FakeOrigin:
             self.corrupt[file.path] -= 1
             data = bytes([data[0] ^ 1]) + data[1:]
         return BytesReader(data)
+
+    def distrust(
+        self, repository: Repository, commit: CommitId, file: RemoteFile, reason: SyncError
+    ) -> None:
+        self.distrusted.append((file.path, reason))
 
     def check(self) -> str:
         return "in memory"

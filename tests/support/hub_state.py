@@ -52,20 +52,31 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Quota:
-    """A fixed window of requests, as RateLimit headers describe it; `window` is seconds."""
+    """A fixed window of requests, as RateLimit headers describe it; `window` is seconds.
+
+    `refused` counts what was beyond it, `deaf` what still came a quarter of a second after the
+    window's first refusal: such a client does not listen.
+    """
 
     quota: int = PLENTY
     window: float = 300.0
     enforced: bool = False
     used: int = 0
     since: float = field(default_factory=time.monotonic)
+    refused: int = 0
+    deaf: int = 0
+    first_refusal: float | None = None
 
     def take(self) -> tuple[int, int]:
         """Count a request; return how many remain (negative: refuse) and seconds to the reset."""
         now = time.monotonic()
         if now - self.since >= self.window:
-            self.since, self.used = now, 0
+            self.since, self.used, self.first_refusal = now, 0, None
         self.used += 1
+        if self.enforced and self.used > self.quota:
+            self.first_refusal = self.first_refusal or now
+            self.refused += 1
+            self.deaf += now - self.first_refusal > 0.25
         return self.quota - self.used, math.ceil(self.since + self.window - now)
 
 
@@ -117,7 +128,9 @@ class HubState:
                 f'"fixed window";"{bucket}";q={quota.quota};w={math.ceil(quota.window)}',
             ),
         )
-        return headers if self.rate_limit_headers else (), quota.enforced and left < 0
+        refused = quota.enforced and left < 0
+        told = headers if self.rate_limit_headers else ()
+        return ((*told, ("Retry-After", str(reset))) if refused else told), refused
 
     def find_repo(self, kind: str, name: str) -> Repo | None:
         """Return the repository that has or had this name."""
