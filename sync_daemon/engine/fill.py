@@ -16,7 +16,7 @@ from sync_daemon.domain.errors import (
 )
 from sync_daemon.domain.events import BytesMoved
 from sync_daemon.engine.blob import Fetch
-from sync_daemon.engine.pace import Pace
+from sync_daemon.engine.pace import Lap, Pace
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.ports import Clock, Emit, Reader
@@ -58,16 +58,18 @@ class Filler:
         raises, DigestMismatch when the bytes of two answers may not belong together, and
         Interrupted as soon as `alive()` is false.
         """
-        done = 0
+        done, lap = 0, Lap(self.pace)
 
         def read_on() -> None:
             nonlocal done
             before = done
             try:
                 with self._open_rest(fetch, start, view, done) as reader:
-                    for count in self.pump(fetch, reader, view[done:], alive):
+                    for count, seconds in self.pump(fetch, reader, view[done:], alive):
                         done += count
                         filled(done)
+                        if lap.lags(count, seconds) and fetch.file.ranges:
+                            return  # the rest of it is asked for anew
             except OriginUnavailable as error:
                 if done - before < _PROGRESS or isinstance(error, TooSlow):
                     raise
@@ -113,8 +115,8 @@ class Filler:
 
     def pump(
         self, fetch: Fetch, reader: Reader, view: memoryview, alive: Callable[[], bool]
-    ) -> Iterator[int]:
-        """Fill `view` from `reader`; yield the bytes of each step."""
+    ) -> Iterator[tuple[int, float]]:
+        """Fill `view` from `reader`; yield the bytes of each step, and the seconds waited."""
         done = allowed = 0
         waited, moved = 0.0, 0
         while done < len(view):
@@ -131,7 +133,7 @@ class Filler:
             done, allowed = done + count, allowed - count
             meter.active().add(fetched=count)
             self.emit(BytesMoved(fetch.model, fetch.version, count, fetch.origin.name))
-            yield count
+            yield count, seconds
             if broken is not None:
                 raise broken
             if waited >= self.patience:

@@ -21,7 +21,7 @@ from sync_daemon.domain.errors import (
 from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.names import ModelName, RepoPath
 from sync_daemon.engine.blob import Fetch, Receipt
-from sync_daemon.engine.buffers import Buffers
+from sync_daemon.engine.buffers import Buffer, Buffers
 from sync_daemon.engine.pace import FAST, Pace
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import CHUNK, Throttle
@@ -96,7 +96,7 @@ def test_the_buffers_never_exceed_the_memory() -> None:
     taken: list[int] = []
 
     class Watched(Buffers):
-        def take(self, size: int) -> bytearray:
+        def take(self, size: int) -> Buffer:
             buffer = super().take(size)
             taken.append(self._taken + self._idle_bytes)
             return buffer
@@ -381,3 +381,46 @@ def test_a_wish_to_wait_beyond_all_patience_ends_it() -> None:
     with pytest.raises(OriginUnavailable):
         Retry(3, Recorder(), clock, total=900)("ask", work)
     assert clock.monotonic() < 900
+
+
+def test_a_range_that_is_three_times_slower_than_the_others_is_asked_for_anew_once() -> None:
+    clock = FakeClock()
+    origin = Contents({"f": os.urandom(24 * MIB)})
+    opened: list[int] = []
+
+    class Steady(BytesReader):
+        step, seconds = 64 * 1024, 0.5
+
+        def readinto(self, buffer: memoryview, /) -> int:
+            clock.wait(self.seconds)
+            return super().readinto(buffer[: self.step])
+
+    class Lagging(Steady):
+        step = 16 * 1024
+
+    def open_range(*args: Any) -> BytesReader:
+        start, stop = args[-2:]
+        opened.append(start)
+        lags = start >= 12 * MIB and not any(13 * MIB > at > 12 * MIB for at in opened)
+        return (Lagging if lags and start < 13 * MIB else Steady)(origin.files["f"][start:stop])
+
+    origin.open = open_range  # type: ignore[method-assign]
+    limits = Limits(connections=1, part_size=MIB, memory=8 * MIB)
+    (future,) = move(MemoryStore(), origin.fetch("f"), limits=limits, clock=clock)
+    assert future.exception() is None
+    again = [start for start in opened if start % MIB]
+    assert len(opened) == 25
+    assert len(again) == 1
+    assert 12 * MIB < again[0] < 13 * MIB
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_several_ranges_fill_one_part_unless_the_origin_is_fast(*, fast: bool) -> None:
+    size = 40 * MIB + 5
+    store, origin = MemoryStore(), Contents({"f": os.urandom(size)})
+    with transfer(store, Limits(connections=4, part_size=16 * MIB, memory=64 * MIB)) as moving:
+        moving._pace.fast = fast
+        future, _ = moving.submit(origin.fetch("f"))
+    assert store.get(keys.blob(future.result().sha256)).data == origin.files["f"]
+    starts = sorted(start for _, start, _ in origin.opened)
+    assert starts == list(range(0, size, (16 if fast else 4) * MIB))
