@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 from sync_daemon.config import (
@@ -35,7 +35,7 @@ from sync_daemon.config import (
 from sync_daemon.config import (
     Origin as OriginSettings,
 )
-from sync_daemon.domain.errors import ConfigurationError, StoreRefused
+from sync_daemon.domain.errors import ConfigurationError, StoreRefused, StoreUnavailable
 from sync_daemon.domain.wanted import Wanted, WantedTags
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.hours import Hours
@@ -43,24 +43,30 @@ from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.outlook import Life, Outlook, Speed
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.run import Engine
+from sync_daemon.engine.setup import Home
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.transfer import Limits, Transfer
 from sync_daemon.engine.vault import Vault
 from sync_daemon.engine.verify import Verifier
+from sync_daemon.observers.declared import Declared
 from sync_daemon.origins.directory import DirectoryOrigin
 from sync_daemon.origins.endpoint import Endpoint
 from sync_daemon.origins.endpoints import Endpoints, FailureRule
 from sync_daemon.origins.http import HttpFile, HttpOrigin
 from sync_daemon.origins.watched import Watched
-from sync_daemon.ports import Clock, Emit, ObjectStore, Origin
+from sync_daemon.ports import Clock, Emit, ObjectStore, Origin, StoreCapacity
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
 from sync_daemon.wire import Http
 from sync_daemon.wire.governor import Governor
 
+if TYPE_CHECKING:
+    from sync_daemon.stores.minio_admin import Keys
+    from sync_daemon.stores.minio_server import MinioServer
 
-class ClosableStore(ObjectStore, Protocol):
-    """A store that has connections to close."""
+
+class ClosableStore(Home, Protocol):
+    """A store that has connections to close, and can be made."""
 
     def close(self) -> None:
         """Close them."""
@@ -78,6 +84,25 @@ _CONDITIONAL = {"auto": "auto", "yes": "on", "no": "off"}
 def entries(settings: Settings) -> tuple[Wanted | WantedTags, ...]:
     """Return what the YAML asks for, in its order."""
     return tuple(one for model in resolve_models(settings) for one in model.versions)
+
+
+def declared(settings: Settings) -> Declared:
+    """Return what bounds the labels of metrics: what the YAML declares."""
+    return Declared.of(
+        entries(settings),
+        {name: _places_of(config) for name, config in settings.origins.items()},
+    )
+
+
+def _places_of(config: OriginSettings) -> tuple[str, ...]:
+    """Return the endpoints of an origin, as its events name them."""
+    match config:
+        case HubSettings():
+            urls = (one.url if isinstance(one, EndpointEntry) else one for one in config.endpoints)
+            return tuple(url.rstrip("/") for url in urls)
+        case HttpSettings():
+            return (config.url,)
+    return (str(config.path),)
 
 
 def limits(settings: Settings) -> Limits:
@@ -124,12 +149,18 @@ def store(settings: Settings, *, create: bool = False, dry: bool = False) -> Ite
 
 
 def _new_directory(place: DirectoryPlace) -> LocalStore:
-    try:
-        place.path.mkdir(exist_ok=True)
-    except OSError as error:
-        message = f"{place}: the directory cannot be made: {error.strerror}"
-        raise StoreRefused(message, hint="make it for the user that runs sync-daemon") from error
-    return LocalStore(place.path)
+    found = LocalStore(place.path)
+    found.create()
+    return found
+
+
+@contextmanager
+def home(settings: Settings) -> Iterator[ClosableStore]:
+    """Open the store, be its bucket or directory there or not. Raises ConfigurationError."""
+    place = settings.store.url
+    found = _s3(settings, place) if isinstance(place, S3Place) else LocalStore(place.path)
+    with closing(found):
+        yield found
 
 
 def _s3(settings: Settings, place: S3Place) -> ClosableStore:
@@ -152,29 +183,70 @@ def _s3(settings: Settings, place: S3Place) -> ClosableStore:
         connections=transfer.connections,
         connect_timeout=transfer.connect_timeout.total_seconds(),
         read_timeout=transfer.read_timeout.total_seconds(),
+        ask_capacity=lambda: _capacity(settings, place.bucket),
     )
+
+
+def _capacity(settings: Settings, bucket: str) -> StoreCapacity | None:
+    """Ask MinIO for the room of the bucket; where it does not tell, the YAML may."""
+    from sync_daemon.stores.minio_server import find_capacity  # noqa: PLC0415 - urllib3, certifi
+
+    with suppress(StoreRefused, StoreUnavailable), administration(settings) as server:
+        if server is not None:
+            return find_capacity(server, bucket)
+    total = settings.store.capacity
+    return StoreCapacity(total) if total else None
+
+
+@contextmanager
+def administration(settings: Settings) -> Iterator[MinioServer | None]:
+    """Open what a MinIO server lets its administrators do; None where none can be: a
+    directory, AWS, no keys. Nothing is asked yet, so another server may be behind it."""
+    from sync_daemon.stores.minio_server import open_server  # noqa: PLC0415 - as above
+
+    config, keys = settings.store, find_keys(settings)
+    if not isinstance(config.url, S3Place) or config.endpoint is None or keys is None:
+        yield None
+        return
+    with open_server(
+        config.endpoint,
+        keys,
+        region=config.region,
+        ca_file=_path(config.ca_file),
+        proxy=_proxy(config.proxy),
+    ) as server:
+        yield server
+
+
+def find_keys(settings: Settings) -> Keys | None:
+    """Return the keys of the YAML, or those that boto3 finds."""
+    from sync_daemon.stores import minio_admin  # noqa: PLC0415 - as above
+
+    given = settings.store.credentials
+    return minio_admin.find_keys(
+        given.access_key.reveal() if given and given.access_key else None,
+        given.secret_key.reveal() if given and given.secret_key else None,
+    )
+
+
+def says_minio(settings: Settings) -> bool:
+    """Ask the S3 server whether it is MinIO; no rights are needed."""
+    from sync_daemon.stores.minio_admin import is_minio  # noqa: PLC0415 - as above
+
+    config = settings.store
+    if not isinstance(config.url, S3Place) or config.endpoint is None:
+        return False
+    ca_file, proxy = _path(config.ca_file), _proxy(config.proxy)
+    return is_minio(config.endpoint, ca_file=ca_file, proxy=proxy)
 
 
 def upload_life(settings: Settings) -> Life | None:
     """Ask the store how long an unfinished upload lives; None: it neither says, nor is MinIO."""
-    from sync_daemon.stores.minio_admin import ask_server, find_keys, is_minio  # noqa: PLC0415
-
-    config = settings.store
-    if not isinstance(config.url, S3Place) or config.endpoint is None:
+    if not says_minio(settings):
         return None
-    given, ca_file, proxy = config.credentials, _path(config.ca_file), _proxy(config.proxy)
-    keys = find_keys(
-        given.access_key.reveal() if given and given.access_key else None,
-        given.secret_key.reveal() if given and given.secret_key else None,
-    )
-    if not is_minio(config.endpoint, ca_file=ca_file, proxy=proxy):
-        return None
-    if keys is not None:
-        facts = ask_server(
-            config.endpoint, keys, region=config.region, ca_file=ca_file, proxy=proxy
-        )
-        if facts.uploads_expire is not None:
-            return Life(facts.uploads_expire)
+    with suppress(StoreRefused, StoreUnavailable), administration(settings) as server:
+        if server is not None and (expiry := server.upload_rules().expiry) is not None:
+            return Life(expiry)
     return Life(MINIO_LIFE, assumed=True)
 
 
@@ -291,7 +363,9 @@ def retry(settings: Settings, emit: Emit, stop: threading.Event) -> Retry:
     return Retry(settings.transfer.attempts, emit, SystemClock(stop), total)
 
 
-def hours(settings: Settings, now: Callable[[ZoneInfo], datetime] = datetime.now) -> Hours | None:
+def off_peak(
+    settings: Settings, now: Callable[[ZoneInfo], datetime] = datetime.now
+) -> Hours | None:
     """Return when large files may move, None for always. Only the daemon asks."""
     window, zone = settings.schedule.window, ZoneInfo(settings.schedule.timezone)
     if window is None:
@@ -373,4 +447,5 @@ def engine(
                 lambda: allowed() or speed.rate(),
                 lambda: upload_life(settings),
             ),
+            keep_reports=settings.retention.reports,
         )

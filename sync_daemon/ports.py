@@ -154,8 +154,8 @@ class Part:
 class StoreCapacity:
     """The room of a store, in bytes.
 
-    `used` counts what others keep there too; it is None, and so is `free`, where only the
-    size is known, from the YAML: whoever knows what is stored says so by `counting`.
+    `used` counts what others keep there too. `used`, and with it mostly `free`, is None where
+    only the size is known, from the YAML or a quota: who knows what is stored calls `counting`.
     """
 
     total: int
@@ -164,9 +164,12 @@ class StoreCapacity:
 
     def counting(self, stored: int) -> StoreCapacity:
         """Return it with `stored` bytes counted as used, where the store does not say."""
-        if self.used is not None and self.free is not None:
+        if self.used is not None:
             return self
-        return StoreCapacity(self.total, stored, max(0, self.total - stored))
+        left = max(0, self.total - stored)
+        return StoreCapacity(
+            self.total, stored, left if self.free is None else min(left, self.free)
+        )
 
 
 class ObjectStore(Protocol):

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from sync_daemon.cli.command import EXIT_CODES, Command
-from sync_daemon.cli.main import COMMANDS, make_parser
-from sync_daemon.domain.events import BytesMoved, Event, catalogue
+from sync_daemon.cli.main import make_parser
+from sync_daemon.cli.verbs import all_commands
+from sync_daemon.domain.events import OTHER_LINES, BytesMoved, Event, catalogue
+from tests.support.metrics_story import told as living_metrics
 
 ROOT = Path(__file__).parents[1]
 COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text()
 EVENTS_PAGE = (ROOT / "docs/events.md").read_text()
+METRICS_PAGE = (ROOT / "docs/metrics.md").read_text()
 README = (ROOT / "README.md").read_text()
-BY_NAME = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))
+BY_NAME = pytest.mark.parametrize("command", all_commands(), ids=lambda command: str(command.name))
 
 
 def section(page: str, heading: str) -> str:
@@ -91,11 +94,28 @@ def test_the_table_says_which_events_are_logged() -> None:
     assert unlogged == {f"`{BytesMoved.name}`"}
 
 
+def test_the_table_of_metrics_is_what_a_scrape_finds() -> None:
+    rows = table(METRICS_PAGE, "metric")
+    told = {row[0].strip("`"): (row[1], set(re.findall(r"`(\w+)`", row[2]))) for row in rows}
+    has = {
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            {label for sample in family.samples for label in sample.labels} - {"le"},
+        )
+        for family in living_metrics().registry.collect()
+    }
+    assert told == {name: of for name, of in has.items() if name.startswith("sync_daemon_")}
+    assert all(row[3] for row in rows)
+    own = {name for name in has if name.startswith("process_")}
+    assert own <= set(re.findall(r"`(process_\w+)`", METRICS_PAGE))
+
+
 def test_the_lines_that_are_no_events_are_all_told() -> None:
     source = "".join(path.read_text() for path in (ROOT / "sync_daemon/cli").glob("*.py"))
     notices = set(re.findall(r"notice\(\s*\"([\w.]+)\"", source))
     told = {row[0].strip("`") for row in table(EVENTS_PAGE, "line")}
     assert told == notices | {"library.message"}
+    assert told == set(OTHER_LINES)
 
 
 @BY_NAME
@@ -133,16 +153,16 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
 
 def test_no_command_is_documented_that_does_not_exist() -> None:
     headings = set(re.findall(r"^## (.*)$", COMMANDS_PAGE, re.MULTILINE))
-    names = {command.name for command in COMMANDS}
+    names = {command.name for command in all_commands()}
     assert headings == names | {"Global options", "Exit codes"}
 
 
 def test_the_readme_lists_every_command() -> None:
     rows = table(section(README, "Commands"), "command")
     told = {name for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
-    assert told == {command.name for command in COMMANDS}
+    assert told == {command.name for command in all_commands()}
     options = {word for row in rows for word in re.findall(r"--[a-z-]+", row[1])}
-    known = {word for command in COMMANDS for word in arguments(parser_of(command.name))}
+    known = {word for command in all_commands() for word in arguments(parser_of(command.name))}
     assert options <= known
 
 

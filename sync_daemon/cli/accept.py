@@ -27,7 +27,8 @@ def run(session: Session) -> int:
         session.listening() as emit,
         bootstrap.engine(settings, emit, session.stop) as engine,
     ):
-        report = engine.run(entries, How(accept=True), frozenset({version}))
+        only, models = frozenset({version}), frozenset({model})
+        report = engine.run(entries, How(accept=True), only, models)
     show(session, report)
     return answer(session, report, frozenset({version}))
 

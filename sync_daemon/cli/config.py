@@ -17,8 +17,6 @@ from sync_daemon.config import (
 )
 from sync_daemon.domain.errors import ConfigurationError
 
-SUMMARY = "look at the configuration"
-
 
 def _validate(session: Session) -> int:
     settings = _checked(session)

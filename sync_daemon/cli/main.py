@@ -10,23 +10,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from sync_daemon import __version__
-from sync_daemon.cli import (
-    accept,
-    config,
-    diff,
-    doctor,
-    ls,
-    plan,
-    run_once,
-    show,
-    status,
-    verify,
-    version,
-)
 from sync_daemon.cli.command import EXIT_CODES, Command
 from sync_daemon.cli.output import Output
 from sync_daemon.cli.session import Session
 from sync_daemon.cli.stopping import stoppable
+from sync_daemon.cli.verbs import GROUPS, all_commands, find_commands
 from sync_daemon.config import ConfigError
 from sync_daemon.domain.errors import (
     ConfigurationError,
@@ -43,24 +31,8 @@ from sync_daemon.domain.report import (
     EXIT_UNREACHABLE,
     EXIT_USAGE,
 )
+from sync_daemon.observers.journald import PRIORITIES, leads_to_journal
 from sync_daemon.observers.lines import Lines, printable
-
-COMMANDS: tuple[Command, ...] = (
-    run_once.COMMAND,
-    plan.COMMAND,
-    status.COMMAND,
-    ls.COMMAND,
-    show.COMMAND,
-    diff.COMMAND,
-    verify.COMMAND,
-    accept.COMMAND,
-    doctor.COMMAND,
-    config.VALIDATE,
-    config.SHOW,
-    config.SCHEMA,
-    version.COMMAND,
-)
-"""Every verb, in the order of the help; `config show` is a verb of two words."""
 
 _EXIT_OF: Mapping[type[BaseException], int] = MappingProxyType(
     {
@@ -78,15 +50,13 @@ _EXIT_OF: Mapping[type[BaseException], int] = MappingProxyType(
 def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        arguments = make_parser().parse_args(argv)
+        given = sys.argv[1:] if argv is None else argv
+        arguments = make_parser(find_commands(given)).parse_args(given)
     except SystemExit as end:  # help was shown, or the arguments are wrong
         return int(end.code or 0)
-    session = Session(
-        arguments,
-        os.environ if environ is None else environ,
-        Output(sys.stdout),
-        Lines(sys.stderr),
-    )
+    around = os.environ if environ is None else environ
+    talk = Lines(sys.stderr, journal=leads_to_journal(sys.stderr, around))
+    session = Session(arguments, around, Output(sys.stdout), talk)
     command: Command = arguments.command
     try:
         with stoppable(session.stop, graceful=command.graceful):
@@ -94,6 +64,8 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that ends all
         _explain(error, session)
         return exit_code(error)
+    finally:
+        session.close()
 
 
 def exit_code(error: BaseException) -> int:
@@ -108,11 +80,11 @@ def _explain(error: BaseException, session: Session) -> None:
             session.talk.write("interrupted")
         case ConfigError(problems=problems):
             for problem in problems:
-                session.talk.write(printable(str(problem)))
+                session.talk.write(printable(str(problem)), PRIORITIES["error"])
         case ConfigurationError(hint=hint):
-            session.talk.write(printable(f"error: {error}"))
+            session.talk.write(printable(f"error: {error}"), PRIORITIES["error"])
             if hint:
-                session.talk.write(printable(f"hint: {hint}"))
+                session.talk.write(printable(f"hint: {hint}"), PRIORITIES["error"])
         case SyncError(hint=hint):
             more = {"hint": hint} if hint else {}
             session.notice("command.failed", "error", str(error), kind=error.kind, **more)
@@ -120,13 +92,13 @@ def _explain(error: BaseException, session: Session) -> None:
             hint = "this is a fault of sync-daemon: please report it, with --log-level debug"
             message = f"{type(error).__name__}: {error}"
             session.notice("command.failed", "error", message, kind="internal_error", hint=hint)
-            if session.arguments.log_level == "debug":
+            if session.logs.levels.least == "debug":
                 for line in "".join(traceback.format_exception(error)).splitlines():
                     session.talk.write(printable(line))
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def make_parser(commands: Sequence[Command] | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the command line, or of only some of its verbs."""
     parser = argparse.ArgumentParser(
         prog="sync-daemon",
         description="Scheduled, verified, versioned mirrors of AI models in an object store.",
@@ -138,11 +110,11 @@ def make_parser() -> argparse.ArgumentParser:
     _add_global(parser, suppress=False)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {}
-    for command in COMMANDS:
+    for command in all_commands() if commands is None else commands:
         group, _, name = command.name.rpartition(" ")
         if group and group not in groups:
             outer = verbs.add_parser(
-                group, help=config.SUMMARY, description=config.SUMMARY, allow_abbrev=False
+                group, help=GROUPS[group], description=GROUPS[group], allow_abbrev=False
             )
             _add_global(outer, suppress=True)
             groups[group] = outer.add_subparsers(metavar="COMMAND", required=True)
@@ -189,8 +161,8 @@ def _add_global(parser: argparse.ArgumentParser, *, suppress: bool) -> None:
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
-        default=default("info"),
-        help="least level of log lines",
+        default=default(None),
+        help="least level of log lines, instead of the YAML's log.level",
     )
 
 

@@ -41,8 +41,8 @@ def _distinct_bytes(report: RunReport) -> int:
 def _show_plan(report: VersionReport, out: Output, *, files: bool) -> None:
     name = f"{report.model}@{report.version}"
     commit = f" at {report.commit[:12]}" if report.commit else ""
-    out.line(f"{name}: {report.status}{commit}", _style(report))
-    _show_reasons(report, out)
+    out.line(f"{name}: {report.status}{commit}", style_of(report))
+    show_reasons(report, out)
     plan = report.plan
     if plan is None:
         return
@@ -91,8 +91,8 @@ def show_run(report: RunReport, out: Output) -> None:
     out.table(columns, rows)
     for version in report.versions:
         if version.reasons or version.warnings or version.error:
-            out.line(f"{version.model}@{version.version}: {version.status}", _style(version))
-            _show_reasons(version, out)
+            out.line(f"{version.model}@{version.version}: {version.status}", style_of(version))
+            show_reasons(version, out)
     fetched = sum(version.bytes.fetched for version in report.versions)
     out.line(
         f"run {report.run_id}: {report.status}, {exact_size(fetched)} fetched"
@@ -100,7 +100,8 @@ def show_run(report: RunReport, out: Output) -> None:
     )
 
 
-def _show_reasons(report: VersionReport, out: Output) -> None:
+def show_reasons(report: VersionReport, out: Output) -> None:
+    """Print why a version is as it is, and what to do next."""
     for reason in report.reasons:
         out.line(f"  {reason}")
     for warning in report.warnings:
@@ -111,7 +112,8 @@ def _show_reasons(report: VersionReport, out: Output) -> None:
         out.line(f"  hint: {report.error.hint}")
 
 
-def _style(report: VersionReport) -> str:
+def style_of(report: VersionReport) -> str:
+    """Return how a version's heading looks."""
     return {"failed": "red", "refused": "yellow", "interrupted": "yellow"}.get(
         report.status, "bold"
     )

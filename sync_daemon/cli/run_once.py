@@ -6,15 +6,18 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sync_daemon import bootstrap
+from sync_daemon import alerting, bootstrap
 from sync_daemon.cli.command import Command, add_files, add_json, add_selection
 from sync_daemon.cli.reporting import show_plans, show_run
 from sync_daemon.cli.selecting import parse_names, select
 from sync_daemon.cli.session import Session
 from sync_daemon.domain.report import EXIT_FAILED, RunReport
+from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.tools import How
+from sync_daemon.observers.alerts import Alerts
 from sync_daemon.observers.fanout import Listener
 from sync_daemon.observers.progress import Progress
+from sync_daemon.ports import Clock, Emit, ObjectStore
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +42,38 @@ def sync(session: Session, how: How) -> int:
     settings = session.settings()
     only = frozenset(parse_names(arguments.version))
     entries = select(bootstrap.entries(settings), arguments.model, only)
+    clock = SystemClock(session.stop)
+    alerts = alerting.open_alerts(settings, clock) if how.apply else None
     with (
         _watching(session, how) as listeners,
-        session.listening(*listeners) as emit,
+        session.listening(*listeners, *([alerts] if alerts else ())) as emit,
         bootstrap.engine(settings, emit, session.stop, dry=not how.apply) as engine,
+        _alerting(alerts, emit, engine.vault.store, clock),
     ):
-        report = engine.run(entries, how, only)
+        report = engine.run(entries, how, only, frozenset(arguments.model))
         free = None if how.apply else engine.vault.store.free_bytes()
     if how.apply:
         show(session, report)
     else:
         show_planned(session, report, free)
     return answer(session, report, only)
+
+
+@contextmanager
+def _alerting(
+    alerts: Alerts | None, emit: Emit, store: ObjectStore, clock: Clock
+) -> Iterator[None]:
+    """Let alerts hear the block, judge it in the end, and deliver what they have to say."""
+    if alerts is None:
+        yield
+        return
+    alerts.attach(emit)
+    alerts.begin(store, alerting.facts(store, clock))
+    try:
+        yield
+        alerts.tick()
+    finally:
+        alerts.close()
 
 
 @contextmanager

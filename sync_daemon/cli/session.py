@@ -6,22 +6,24 @@ import argparse
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
 
+from sync_daemon.cli.hiding import secrets_around, secrets_in
 from sync_daemon.cli.output import Output
-from sync_daemon.config import STANDARD_INPUT, Secret, Settings, find_config, load
+from sync_daemon.config import STANDARD_INPUT, Log, Settings, find_config, load
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.events import Level
 from sync_daemon.observers.fanout import Fanout, Listener
+from sync_daemon.observers.journald import PRIORITIES
+from sync_daemon.observers.levels import Levels
+from sync_daemon.observers.libraries import library_messages
 from sync_daemon.observers.lines import Lines, printable
-from sync_daemon.observers.logs import Format, Logs, library_messages
-from sync_daemon.observers.mask import Mask
-
-_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
+from sync_daemon.observers.logfile import LogFile, Place
+from sync_daemon.observers.logs import Format, Logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +35,78 @@ class Session:
     out: Output
     talk: Lines
     stop: threading.Event = field(default_factory=threading.Event)
+    logs: Logs = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with what the arguments say of log lines; the YAML says the rest."""
+        levels = Levels(self.arguments.log_level or Log().level)
+        object.__setattr__(self, "logs", Logs(self.talk, form=self.log_format(), levels=levels))
 
     def settings(self) -> Settings:
         """Read the configuration; from now on its secrets are masked in all that is written.
 
-        Raises ConfigurationError.
+        Verbs that work, and not only look, write to its log file as well. Raises
+        ConfigurationError, also when that cannot be opened.
         """
-        settings = self.read_settings()
+        settings = self._read_settings()
+        if self.arguments.command.graceful:
+            self._open(settings.log)
+        self._keep_to(settings.log)
         for warning in settings.warnings:
             self.notice("config.warning", "warning", str(warning))
         return settings
 
     def read_settings(self) -> Settings:
-        """Read the configuration and say nothing of its warnings."""
+        """Read the configuration and say nothing of its warnings, nor write to its log file."""
+        settings = self._read_settings()
+        self._keep_to(settings.log)
+        return settings
+
+    def _read_settings(self) -> Settings:
         path = find_config(self.arguments.config, self.environ, Path.cwd())
         text, source = _read(path)
         settings = load(text, environ=self.environ, source=source)
-        mask = Mask([*_secrets(settings), *_secrets_around(self.environ)])
-        self.out.mask = self.talk.mask = mask
+        more = (*secrets_in(settings), *secrets_around(self.environ))
+        self.out.mask = self.talk.mask = mask = self.talk.mask.with_more(more)
+        if self.logs.file is not None:
+            self.logs.file.mask = mask
         return settings
+
+    def _keep_to(self, log: Log) -> None:
+        self.logs.levels = Levels(self.arguments.log_level or log.level, log.levels)
+
+    def _open(self, log: Log) -> None:
+        former = self.logs.file
+        place = Place(log.file, log.rotate.size, log.rotate.keep) if log.file else None
+        if place == (former.place if former else None):
+            return
+        self.logs.file = LogFile(place, self.talk.mask, self._complain) if place else None
+        if former is not None:
+            former.close()
+
+    def _complain(self, message: str) -> None:
+        self.notice("log.file_failed", "warning", f"{message}; this is told once")
+
+    def close(self) -> None:
+        """Close the log file, if there is one."""
+        if self.logs.file is not None:
+            self.logs.file.close()
 
     @contextmanager
     def listening(self, *more: Listener) -> Iterator[Fanout]:
         """Give the `emit` whose events become log lines, and are told to `more` listeners."""
-        logs = self._logs()
-        with ExitStack() as stack:
-            stack.enter_context(library_messages(logs))
-            yield Fanout((logs, *more), self.talk.write)
+        with library_messages(self.logs):
+            complain = partial(self.talk.write, priority=PRIORITIES["warning"])
+            yield Fanout((self.logs, *more), complain)
 
     def notice(self, name: str, level: Level, message: str, **fields: Any) -> None:
         """Say something that is no event of the engine: a log line, or a plain one to people."""
-        if self.log_format() == "json":
-            self._logs().write(name, level, {"message": message} | fields)
-            return
-        self.talk.write(f"{level}: {printable(message)}")
-        if hint := fields.get("hint"):
-            self.talk.write(f"hint: {printable(hint)}")
+        plainly = self.log_format() != "json"
+        self.logs.write(name, level, {"message": message} | fields, only_file=plainly)
+        if plainly:
+            self.talk.write(f"{level}: {printable(message)}", PRIORITIES[level])
+            if hint := fields.get("hint"):
+                self.talk.write(f"hint: {printable(hint)}", PRIORITIES[level])
 
     def log_format(self) -> Format:
         """Return what log lines look like: JSON where nobody is looking."""
@@ -76,9 +114,6 @@ class Session:
         if chosen != "auto":
             return chosen
         return "text" if self.talk.terminal else "json"
-
-    def _logs(self) -> Logs:
-        return Logs(self.talk, form=self.log_format(), level=self.arguments.log_level)
 
 
 def _read(path: Path | str) -> tuple[bytes, str]:
@@ -90,38 +125,3 @@ def _read(path: Path | str) -> tuple[bytes, str]:
         message = f"{path}: cannot be read: {error.strerror}"
         hint = "is it readable for this user?"
         raise ConfigurationError(message, hint=hint) from error
-
-
-def _secrets(value: Any) -> Iterator[str]:
-    """Yield the text of every secret within settings."""
-    if isinstance(value, Secret):
-        yield value.reveal()
-        if "@" in value.reveal() and (found := _password_in(value.reveal())):
-            yield found  # a proxy's, without the rest of its URL
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _secrets(item)
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _secrets(item)
-    elif hasattr(type(value), "model_fields"):
-        for name in type(value).model_fields:
-            yield from _secrets(getattr(value, name))
-
-
-def _secrets_around(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what the libraries find by themselves."""
-    for name in _SECRET_VARIABLES:
-        if found := environ.get(name):
-            yield found
-    for name, value in environ.items():
-        if name.lower().endswith("_proxy") and (found := _password_in(value)):
-            yield found
-
-
-def _password_in(url: str) -> str | None:
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return None
-    return unquote(password) if password else None

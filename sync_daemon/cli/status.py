@@ -17,6 +17,7 @@ from sync_daemon.cli.output import (
 )
 from sync_daemon.cli.reading import browsing
 from sync_daemon.cli.session import Session
+from sync_daemon.daemon.jobs import NextRun, next_runs
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.standing import Row, Standing, take_stock
 
@@ -40,9 +41,11 @@ def run(session: Session) -> int:
     with browsing(session, settings) as browser:
         standing = take_stock(browser, bootstrap.entries(settings), now)
     if session.arguments.json:
-        session.out.json({"store": url} | standing.to_json())
+        coming = [run.to_json() for run in next_runs(settings, now)]
+        session.out.json({"store": url} | standing.to_json() | {"next_runs": coming})
     else:
         _show(standing, url, now, session.out)
+        _show_next(next_runs(settings, now), session.out)
     return 0
 
 
@@ -60,6 +63,12 @@ def _show(standing: Standing, url: str, now: datetime, out: Output) -> None:
         out.line(f"newest run {run.run_id}: {run.status}, {human_age(run.started, now)}")
     else:
         out.line("no run is on record")
+
+
+def _show_next(runs: tuple[NextRun, ...], out: Output) -> None:
+    """Tell what the daemon does next by the YAML, be there one or not."""
+    shown = (f"{run.planned.job} {run.at:%Y-%m-%d %H:%M %Z}" for run in runs)
+    out.line(f"the schedule's next runs: {', '.join(shown) or 'none'}")
 
 
 def _cells(row: Row, now: datetime) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ The environment is passed in; nothing here reads it from the process.
 """
 
 from sync_daemon.config.load import STANDARD_INPUT, find_config, load
+from sync_daemon.config.log import Log
 from sync_daemon.config.model import (
     Alerts,
     Credentials,
@@ -52,6 +53,7 @@ __all__ = [
     "HttpFile",
     "HttpOrigin",
     "HuggingFaceOrigin",
+    "Log",
     "Metrics",
     "ModelEntry",
     "ModelSchedule",

@@ -6,6 +6,7 @@ file is told in one go.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from sync_daemon.config.document import Document
@@ -26,7 +27,7 @@ from sync_daemon.domain.errors import ConfigurationError, InvalidName
 from sync_daemon.domain.names import ModelName, RepoPath, VersionName
 from sync_daemon.wire.trust import Certificates, read_certificates
 
-NOT_YET = ("schedule", "retention", "metrics", "alerts", "gateway")
+NOT_YET = ("schedule", "retention", "gateway")
 """Sections that are checked, but that this release does not act upon."""
 
 ACTED_UPON = {
@@ -34,14 +35,17 @@ ACTED_UPON = {
         ("schedule", key)
         for key in ("incremental", "full", "verify", "window", "any_time", "jitter", "timezone")
     ),
-    ("alerts", "failure_rate"),
+    ("retention", "reports"),
 }
 """Keys of those sections that do have an effect."""
 
 _NAME_RULE = "letters, digits, '.', '_' and '-', at most 96, the first a letter or digit"
 _ORIGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _HUB_SEGMENT = re.compile(r"[A-Za-z0-9._-]{1,96}")
-_S3_ONLY = ("endpoint", "region", "addressing", "checksum", "credentials", "ca_file", "proxy")
+_S3_ONLY = (
+    *("endpoint", "region", "addressing", "checksum", "credentials", "ca_file", "proxy"),
+    *("quota", "capacity"),
+)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _REVISION = re.compile(r"[^\x00-\x20\x7f]{1,255}")
 _HUB = "huggingface"
@@ -68,6 +72,10 @@ def _check_store(document: Document) -> None:
         for key in _S3_ONLY:
             if key in store:
                 document.add(("store", key), "is only for an s3:// store", at_key=True)
+    for key in ("quota", "capacity"):
+        with suppress(UnitError):  # reported with all other types
+            if parse_size(store.get(key, 1)) == 0:
+                document.add(("store", key), "must be more than nothing", "or leave the key out")
     credentials = mapping(store, "credentials")
     names = ("access_key", "secret_key")
     given = [k for k in names if k in credentials or f"{k}_file" in credentials]

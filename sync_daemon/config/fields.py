@@ -27,6 +27,7 @@ _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False,
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_URL = 2000
+_LEAST_REPEAT = timedelta(minutes=1)
 
 
 def _read_number(value: object) -> object:
@@ -103,6 +104,36 @@ def parse_proxy(value: object) -> str | Secret:
         raise UnitError(message="has the mask of a secret", hint="write the secret, or ${NAME}")
     url = value.rstrip("/")
     return Secret(url) if "@" in parts.netloc else url
+
+
+def parse_alertmanager(value: object) -> Secret | None:
+    """The http or https URL of a server, with or without a user; empty stands for none."""
+    hint = "write http://HOST:9093, or https://USER:PASSWORD@HOST/PATH"
+    if isinstance(value, Secret):
+        return value
+    if value == "" and isinstance(value, FromEnvironment):
+        return None
+    if not isinstance(value, str) or len(value) > _LONGEST_URL or _bad_text(value):
+        raise UnitError(message="is not a URL", hint=hint)
+    try:
+        parts = urlsplit(value)
+        host, port_is_fine = parts.hostname, parts.port != 0
+    except ValueError:
+        raise UnitError(message="is not a URL", hint=hint) from None
+    if parts.scheme not in {"http", "https"} or not host or not port_is_fine:
+        raise UnitError(message="is not an http or https URL", hint=hint)
+    if "?" in value or "#" in value:
+        raise UnitError(message="has a query or fragment", hint=hint)
+    if HIDDEN in value:
+        raise UnitError(message="has the mask of a secret", hint="write the secret, or ${NAME}")
+    return Secret(value.rstrip("/"))
+
+
+def check_repeat(every: timedelta) -> timedelta:
+    """Refuse to tell what goes on more than once a minute."""
+    if every < _LEAST_REPEAT:
+        raise UnitError(message="is below 1m", hint="write for example 1d")
+    return every
 
 
 def _show_proxy(proxy: str | Secret) -> str:
@@ -239,6 +270,12 @@ ProxyUrl = Annotated[
     WithJsonSchema(
         {"type": ["string", "boolean"], "examples": ["http://proxy.example:3128", "off"]}
     ),
+]
+Alertmanager = Annotated[
+    Secret | None,
+    PlainValidator(parse_alertmanager),
+    _shown(lambda _: HIDDEN),
+    _text_schema("http://127.0.0.1:9093"),
 ]
 LocalPath = Annotated[Path, PlainValidator(parse_path), _shown(), _text_schema("/srv/models")]
 Sha256 = Annotated[str, PlainValidator(parse_sha256), _schema("[0-9A-Fa-f]{64}", "0" * 64)]

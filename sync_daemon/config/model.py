@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag
 
 from sync_daemon.config.fields import (
+    Alertmanager,
     Bandwidth,
     Cidr,
     Cron,
@@ -35,9 +36,12 @@ from sync_daemon.config.fields import (
     Url,
     When,
     YesNo,
+    check_repeat,
 )
+from sync_daemon.config.log import Log
 from sync_daemon.config.problems import Problem
 from sync_daemon.config.secret import Secret
+from sync_daemon.config.section import Section
 from sync_daemon.config.timetable import UNLIMITED
 from sync_daemon.config.timing import Timing
 from sync_daemon.config.units import Address
@@ -53,13 +57,6 @@ _CA_FILE = "Certificates (PEM) that prove the servers, instead of the system's."
 
 RepoType = Literal["model", "dataset", "space"]
 Patterns = tuple[Text, ...]
-
-
-class Section(BaseModel):
-    """A mapping of known keys; anything else in it is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    tag: ClassVar[str] = ""
 
 
 class Credentials(Section):
@@ -105,6 +102,12 @@ class Store(Section):
         description="Certificates (PEM) that prove the S3 server, instead of the system's.",
     )
     proxy: ProxyUrl | None = Field(default=None, description=_PROXY)
+    quota: Size | None = Field(
+        default=None, description="Quota of the bucket, which `store init` sets at MinIO."
+    )
+    capacity: Size | None = Field(
+        default=None, description="Room of the store, where its server does not say."
+    )
 
 
 class EndpointEntry(Section):
@@ -326,7 +329,7 @@ class Transfer(Section):
 
 
 class Retention(Section):
-    """What prune may remove."""
+    """What prune, and of run reports a full run, may remove."""
 
     history: Annotated[int, Field(ge=1, le=100_000), Number] = Field(
         default=3, description="Newest manifests to keep of each version."
@@ -338,6 +341,9 @@ class Retention(Section):
         default="keep", description="What happens to versions that left this file."
     )
     max_delete: Percent = Field(default=0.1, description="Largest share of the blobs in one prune.")
+    reports: Duration = Field(
+        default=timedelta(days=90), description="Age at which a full run removes a run report."
+    )
 
 
 class Metrics(Section):
@@ -372,6 +378,18 @@ class Stale(Section):
     after: Duration = Field(default=timedelta(days=2), description="Time since the last success.")
 
 
+class StoreFull(Section):
+    """Alert on a store that has hardly any room left."""
+
+    below: Size = Field(default=10 * 1024 * MIB, description="Free bytes that are too few.")
+
+
+class Overdue(Section):
+    """Alert on runs of the daemon that do not come."""
+
+    after: Duration = Field(default=timedelta(hours=1), description="Delay that is tolerated.")
+
+
 def _drop_empty(urls: tuple[Secret, ...]) -> tuple[Secret, ...]:
     return tuple(url for url in urls if url)
 
@@ -382,11 +400,24 @@ class Alerts(Section):
     urls: Annotated[tuple[Secret, ...], AfterValidator(_drop_empty)] = Field(
         default=(), description="Apprise URLs, treated as secrets; none: log lines only."
     )
+    alertmanager: Alertmanager | None = Field(
+        default=None, description="URL of a Prometheus Alertmanager, treated as a secret."
+    )
+    alertmanager_file: LocalPath | None = Field(
+        default=None, description="File with the URL of the Alertmanager."
+    )
+    repeat: Annotated[Duration, AfterValidator(check_repeat)] = Field(
+        default=timedelta(days=1), description="Time after which what goes on is told again."
+    )
     slow_transfer: SlowTransfer = Field(default=SlowTransfer(), description="Transfers that crawl.")
     failure_rate: FailureRate = Field(
         default=FailureRate(), description="Endpoints that often fail."
     )
     stale: Stale = Field(default=Stale(), description="Versions that nobody could refresh.")
+    store_full: StoreFull = Field(
+        default=StoreFull(), description="A store that has hardly any room left."
+    )
+    overdue: Overdue = Field(default=Overdue(), description="Runs of the daemon that do not come.")
 
 
 class Tls(Section):
@@ -434,6 +465,7 @@ class Settings(Section):
     retention: Retention = Field(default=Retention(), description="What prune may remove.")
     metrics: Metrics = Field(default=Metrics(), description="Prometheus metrics and health checks.")
     alerts: Alerts = Field(default=Alerts(), description="When to alert, and whom.")
+    log: Log = Field(default=Log(), description="What is logged, and where to.")
     gateway: Gateway = Field(default=Gateway(), description="The read-only Hub API.")
     policy: Policy = Field(default=Policy(), description="Gates; none in this release.")
 

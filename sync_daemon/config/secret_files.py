@@ -14,7 +14,7 @@ from sync_daemon.config.problems import Path
 from sync_daemon.config.units import UnitError
 
 _LONGEST = 65_536
-_NAMES = ("token", "access_key", "secret_key", "webhook_secret")
+_NAMES = ("token", "access_key", "secret_key", "webhook_secret", "alertmanager")
 
 
 def read_secret_files(document: Document) -> None:
@@ -28,6 +28,7 @@ def read_secret_files(document: Document) -> None:
 def _places(tree: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the sections that may hold secrets."""
     yield from _mapping(tree, ("schedule",))
+    yield from _mapping(tree, ("alerts",))
     yield from _mapping(tree, ("store", "credentials"))
     origins = tree.get("origins")
     for name in origins if isinstance(origins, dict) else ():

@@ -7,7 +7,8 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from sync_daemon.config.model import Section, Settings
+from sync_daemon.config.model import Settings
+from sync_daemon.config.section import Section
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 

@@ -8,8 +8,9 @@ from pydantic_core import ErrorDetails
 
 from sync_daemon.config.document import Document, quote
 from sync_daemon.config.environment import FromEnvironment
-from sync_daemon.config.model import Section, Settings, version_tag
+from sync_daemon.config.model import Settings, version_tag
 from sync_daemon.config.problems import Path, clip
+from sync_daemon.config.section import Section
 from sync_daemon.config.units import suggest
 
 _EXPECTED = {
@@ -113,7 +114,7 @@ def _with_value(message: str, detail: ErrorDetails, path: Path) -> str:
 
 
 def _is_secret(path: Path) -> bool:
-    names = {"token", "access_key", "secret_key", "webhook_secret"}
+    names = {"token", "access_key", "secret_key", "webhook_secret", "alertmanager"}
     return bool(path) and path[-1] in names
 
 

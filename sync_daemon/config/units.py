@@ -15,8 +15,6 @@ from decimal import Decimal
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, available_timezones
 
-from apscheduler.triggers.cron import CronTrigger
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MAX_BYTES = 2**63 - 1
@@ -258,6 +256,8 @@ def parse_cron(value: object) -> str:
         raise UnitError(
             message="has a number for a weekday", hint="write mon, tue, ..., sun, or mon-fri"
         )
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - 0.06 s
+
     try:
         trigger = CronTrigger.from_crontab(value, timezone=UTC)
     except ValueError:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from sync_daemon.domain import keys
@@ -82,7 +82,7 @@ def name_policy(account: AccountName, bucket: str, prefix: str) -> str:
 
 
 def make_policy(
-    bucket: str, prefix: str, models: Iterable[ModelPattern], networks: Iterable[str]
+    bucket: str, prefix: str, models: Sequence[ModelPattern], networks: Sequence[str]
 ) -> dict[str, Any]:
     """Return the policy of a consumer of these models, all if there are none, who asks from
     these networks (CIDR), from any if there are none.

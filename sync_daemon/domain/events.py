@@ -7,10 +7,17 @@ checked against this module): names are never reused, fields are only added. Lis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
+
+OTHER_LINES = (
+    *("command.failed", "config.warning", "version.absent", "verify.progress"),
+    *("log.file_failed", "metrics.trouble", "library.message"),
+)
+"""Names of log lines that are no events: they come from a command itself, or from libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class RunFailed(Event):
     kind: str
     error: str
     hint: str | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,15 @@ class RunReportLost(Event):
     level: ClassVar[Level] = "warning"
     run_id: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReportsRemoved(Event):
+    """Reports of old runs were removed, as `retention.reports` says."""
+
+    name: ClassVar[str] = "run.reports_removed"
+    count: int
+    days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +209,8 @@ class InternalError(Event):
 
 @dataclass(frozen=True, slots=True)
 class BlobStored(Event):
-    """A blob was moved and proven. `seconds` runs from its first byte."""
+    """A blob was moved and proven. `seconds` runs from its first byte; `throttled`: the
+    bandwidth limit, and not the origin, decided how long it took."""
 
     name: ClassVar[str] = "blob.stored"
     level: ClassVar[Level] = "debug"
@@ -202,6 +220,7 @@ class BlobStored(Event):
     size: int
     seconds: float
     origin: str | None = None
+    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +436,43 @@ class ConfigInvalid(Event):
     name: ClassVar[str] = "config.invalid"
     level: ClassVar[Level] = "error"
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertTold(Event):
+    """An alert began, went on (told again) or is over. Its level is never filtered out."""
+
+    name: ClassVar[str] = "alert"
+    level: ClassVar[Level] = "error"
+    alert: str
+    severity: str
+    state: str
+    labels: Mapping[str, str]
+    value: float
+    threshold: float
+    since: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertUndelivered(Event):
+    """Alerts could not be handed to `sink`, which the configuration names, and were given up."""
+
+    name: ClassVar[str] = "alert.undelivered"
+    level: ClassVar[Level] = "error"
+    sink: str
+    alerts: int
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsLost(Event):
+    """What fires could not be kept in the store: after a restart it may be told again."""
+
+    name: ClassVar[str] = "alerts.lost"
+    level: ClassVar[Level] = "warning"
+    error: str
 
 
 def catalogue() -> tuple[type[Event], ...]:

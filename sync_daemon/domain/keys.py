@@ -15,6 +15,7 @@ from sync_daemon.domain.names import ModelName, VersionName
 
 FORMAT = 1
 MARKER = "mirror.json"
+ALERTS = "alerts.json"
 BLOBS = "blobs/sha256/"
 MODELS = "models/"
 ALIASES = "aliases/"
@@ -26,7 +27,9 @@ RUNS = "runs/"
 
 _MANIFEST = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/manifests/([0-9a-f]{64})\.json")
 _JOURNAL = re.compile(r"uploads/([0-9a-f]{64})/[^/]+\.json")
-_RUN = re.compile(r"runs/(\d{4}/\d\d/\d\d)/((\d{8}T\d{6})(?:\.\d{3})?Z-[0-9a-f]{1,32})\.json", re.ASCII)
+_RUN = re.compile(
+    r"runs/(\d{4}/\d\d/\d\d)/((\d{8}T\d{6})(?:\.\d{3})?Z-[0-9a-f]{1,32})\.json", re.ASCII
+)
 _RUN_ID = re.compile(r"\d{1,8}|\d{8}T[\dZ.]*(?:-[0-9a-f]*)?", re.ASCII)
 _CURRENT = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/current\.json")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -175,6 +175,12 @@ class Selected:
         return {"models": list(self.models), "versions": list(self.versions)}
 
 
+EVERYTHING = Selected()
+
+MOST_NAMED = 2000
+"""Files that a stored report names: about 200 KB. Every version may name one, if it must."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """What became of everything that was selected."""
@@ -185,7 +191,7 @@ class RunReport:
     seconds: float
     versions: tuple[VersionReport, ...]
     endpoints: tuple[EndpointTally, ...] = ()
-    selected: Selected = Selected()
+    selected: Selected = EVERYTHING
 
     @property
     def status(self) -> str:
@@ -225,10 +231,14 @@ class RunReport:
         }
 
     def to_record(self) -> bytes:
-        """Return what the store keeps: what changed; what did not, at no cost, is only counted."""
+        """Return what the store keeps: what changed; what did not, at no cost, is only counted.
+
+        However many versions moved, the files that are named stay within MOST_NAMED or so.
+        """
         busy = tuple(report for report in self.versions if not report.idle)
+        each = max(1, MOST_NAMED // max(1, len(busy)))
         document = self.to_json()
-        document["models"] = [report.to_json() for report in busy]
+        document["models"] = [replace(one, moved=one.moved[:each]).to_json() for one in busy]
         document["unchanged"] = len(self.versions) - len(busy)
         return json.dumps(document, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 

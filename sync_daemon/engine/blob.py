@@ -100,6 +100,7 @@ class Blob:
         self.restarts = 0
         self.in_flight = 0
         self.started = 0.0
+        self.waited = 0.0
         self.saved = 0.0
         self._release = release
         self.reset()

@@ -159,6 +159,14 @@ class Browser:
         store = self._vault.store
         return self._retry(f"list {prefix}", lambda: tuple(info.key for info in store.list(prefix)))
 
+    def first(self, prefix: str, most: int) -> tuple[str, ...]:
+        """Return the first `most` keys below a prefix, in order."""
+        store = self._vault.store
+        return self._retry(
+            f"list {prefix}",
+            lambda: tuple(info.key for info in islice(store.list(prefix), most)),
+        )
+
     def fetch(self, key: str) -> bytes | None:
         """Return a small object, or None if it is not there."""
         try:

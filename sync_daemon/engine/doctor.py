@@ -99,10 +99,7 @@ def check_upload_life(life: timedelta) -> Check:
     message = f"unfinished uploads are dropped {hours:,.0f} h after they began"
     if life >= SHORT_LIFE:
         return Check("uploads", "ok", message)
-    hint = (
-        "a large file on a slow line may take longer:"
-        " `mc admin config set ALIAS api stale_uploads_expiry=720h`"
-    )
+    hint = "a large file on a slow line may take longer: `sync-daemon store init` gives 30 days"
     return Check("uploads", "warn", message, hint)
 
 

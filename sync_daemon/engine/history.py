@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import SyncError
-from sync_daemon.domain.report import PastTally, parse_tallies
+from sync_daemon.domain.past import PastRun, parse_past
+from sync_daemon.domain.report import PastTally
 from sync_daemon.ports import Clock, ObjectStore
 
 MOST_REPORTS = 48
@@ -32,16 +33,22 @@ class PastRuns:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._found: tuple[PastTally, ...] | None = None
+        self._found: tuple[PastRun, ...] | None = None
 
     def __call__(self, since: datetime) -> tuple[PastTally, ...]:
         """Return what was counted by runs that ended after `since`."""
+        return tuple(
+            PastTally(run.ended, tally) for run in self.runs(since) for tally in run.tallies
+        )
+
+    def runs(self, since: datetime) -> tuple[PastRun, ...]:
+        """Return the runs that ended after `since`, the newest day first."""
         with self._lock:
             if self._found is None:
                 with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="history") as pool:
                     read = pool.map(self._read, self._newest(since))
-                    self._found = tuple(one for tallies in read for one in tallies)
-            return tuple(one for one in self._found if one.ended > since)
+                    self._found = tuple(run for run in read if run is not None)
+            return tuple(run for run in self._found if run.ended > since)
 
     def _newest(self, since: datetime) -> list[str]:
         found: list[str] = []
@@ -62,8 +69,8 @@ class PastRuns:
             yield keys.runs_of_day(day)
             day -= timedelta(days=1)
 
-    def _read(self, key: str) -> tuple[PastTally, ...]:
+    def _read(self, key: str) -> PastRun | None:
         try:
-            return parse_tallies(self._store.get(key).data)
+            return parse_past(self._store.get(key).data)
         except (SyncError, ValueError, FileNotFoundError):
-            return ()
+            return None

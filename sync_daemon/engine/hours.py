@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sync_daemon.domain.errors import Deferred
+
 
 def _always() -> bool:
     return True
@@ -23,8 +25,11 @@ class Hours:
     small: int = 0
     name: str = ""
 
-    def why_not(self, size: int) -> str | None:
-        """Return why a file of so many bytes must wait, or None if it need not."""
-        if size <= self.small or self.is_open():
-            return None
-        return f"outside the window {self.name}"
+    def hold_back(self, size: int) -> bool:
+        """Tell whether a file of so many bytes must wait."""
+        return size > self.small and not self.is_open()
+
+    def put_off(self, what: object) -> Deferred:
+        """Return the error of a file that must wait."""
+        message = f"{what}: outside the window {self.name}"
+        return Deferred(message, hint="it moves in the next window, or by `run-once`")

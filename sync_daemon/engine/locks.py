@@ -13,6 +13,7 @@ the documented single-writer mode.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import uuid
 from collections.abc import Iterator
@@ -107,6 +108,15 @@ class Locks:
             message = f"the lock of {lock.scope} is lost: {lock.lost}"
             raise LockLost(message, hint="nothing was published; the next run completes it")
 
+    def give_up(self) -> None:
+        """Release what is still held, in the last moment of a process that cannot wait for its
+        threads: they find their lock lost, and publish nothing."""
+        with self._changed:
+            held = tuple(self._held)
+        for lock in held:
+            lock.refreshed = -math.inf
+            self._release(lock)
+
     def close(self) -> None:
         """End the heartbeat."""
         with self._changed:
@@ -183,8 +193,8 @@ class Locks:
 
     def _release(self, lock: Lock) -> None:
         with lock.mutex:
-            lock.released = True
-            if lock.lost is not None:
+            again, lock.released = lock.released, True
+            if again or lock.lost is not None:
                 return
             try:
                 data = self._body(lock, "released")

@@ -50,12 +50,21 @@ def gather(
 def transfer(
     wanted: Wanted, commit: CommitId, plan: Plan, origin: Origin, tools: Tools
 ) -> Receipts:
-    """Move what is missing. Every file is tried, then the first failure is raised (I6)."""
+    """Move what is missing. Every file is tried, then the first failure is raised (I6).
+
+    While large files wait for their hours, so does what no digest is known of: until the
+    version is published nobody could tell that it is here, and each run would fetch it anew.
+    """
     spent = meter.active()
+    incomplete = any(tools.transfer.waits(file.size) for file in plan.fetches)
+    waiting: list[BaseException] = []
     asked: list[tuple[RemoteFile, Future[Receipt], bool]] = []
     errors: list[BaseException] = []
     for file in plan.fetches:
         fetch = Fetch(wanted.model, wanted.version, origin, wanted.repository, commit, file, spent)
+        if incomplete and file.sha256 is None and not tools.transfer.waits(file.size):
+            waiting.append(Deferred(f"{fetch}: waits for the large files of {wanted}"))
+            continue
         try:
             asked.append((file, *tools.transfer.submit(fetch)))
         except SyncError as refused:
@@ -72,8 +81,8 @@ def transfer(
         tools.vault.unmark((receipt.sha256,))
         tools.vault.remember(receipt.sha256, receipt.size)
         moved[content_key(file)] = Moved(receipt, here)
-    if errors:
-        raise _summary(errors, len(plan.fetches))
+    if errors or waiting:
+        raise _summary([*errors, *waiting], len(plan.fetches))
     return moved
 
 

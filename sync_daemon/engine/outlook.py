@@ -99,8 +99,8 @@ class Outlook:
             what += " (MinIO's default; this key may not ask)"
         return tuple(
             f"{path} takes {files[path] / rate / 3600:,.0f} h at {rate / 1024:,.0f} KiB/s, and the"
-            f" store drops an unfinished upload {what}: raise it with `mc admin config set ALIAS"
-            " api stale_uploads_expiry=720h`"
+            f" store drops an unfinished upload {what}: raise its stale_uploads_expiry with"
+            " `sync-daemon store init`"
             for path in find_outlasting(files, least, rate, life.length)
         )
 

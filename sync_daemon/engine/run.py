@@ -8,15 +8,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import Interrupted, InvalidName, SyncError
 from sync_daemon.domain.events import CleanUpFailed, RunFinished, RunReportLost, RunStarted
 from sync_daemon.domain.names import VersionName
-from sync_daemon.domain.report import Failure, Mode, RunReport, Status, VersionReport
+from sync_daemon.domain.report import Failure, Mode, RunReport, Selected, Status, VersionReport
 from sync_daemon.domain.wanted import Wanted, WantedTags
 from sync_daemon.engine import outcome
 from sync_daemon.engine.catalog import Catalog
+from sync_daemon.engine.expiry import remove_old_reports
 from sync_daemon.engine.history import PastRuns
 from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.outlook import Outlook
@@ -36,7 +38,10 @@ Entry = Wanted | WantedTags
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What a process needs to run; wired by bootstrap, used by every command that syncs."""
+    """What a process needs to run; wired by bootstrap, used by every command that syncs.
+
+    A full run removes the reports of runs that are older than `keep_reports`; None: none.
+    """
 
     vault: Vault
     origins: Mapping[str, Origin]
@@ -48,14 +53,20 @@ class Engine:
     stop: threading.Event
     part_size: int
     outlook: Outlook = field(default_factory=lambda: Outlook(Limits()))
+    keep_reports: timedelta | None = None
 
     def run(
-        self, entries: Iterable[Entry], how: How, only: frozenset[str] = frozenset()
+        self,
+        entries: Iterable[Entry],
+        how: How,
+        only: frozenset[str] = frozenset(),
+        models: frozenset[str] = frozenset(),
     ) -> RunReport:
         """Sync, or plan, all entries; never raises for one of them (I6).
 
-        `only` names the versions that are meant (none: all), tags expanded. Raises
-        Unavailable or StoreRefused when the store cannot be used at all.
+        `only` names the versions that are meant (none: all), tags expanded; `models` those
+        that `entries` were chosen by, for the report. Raises Unavailable or StoreRefused
+        when the store cannot be used at all.
         """
         self.vault.open(create=how.apply)
         self.vault.forget()
@@ -81,9 +92,12 @@ class Engine:
             outcome.tell(one, self.emit)
         seconds = self.clock.monotonic() - began
         tallies = tuple(one for record in self._records() for one in record.tallies())
-        report = RunReport(run_id, _mode(how), started, seconds, tuple(reports), tallies)
+        asked = Selected(tuple(sorted(models)), tuple(sorted(only)))
+        report = RunReport(run_id, _mode(how), started, seconds, tuple(reports), tallies, asked)
         if how.apply:
             self._keep(report)
+        if how.apply and how.full:
+            self._remove_old_reports(report)
         self.emit(_finished(report))
         return report
 
@@ -127,6 +141,12 @@ class Engine:
             self.retry(f"write {key}", lambda: self.vault.store.put(key, report.to_record()))
         except SyncError as error:
             self.emit(RunReportLost(run_id=report.run_id, error=str(error)))
+
+    def _remove_old_reports(self, newest: RunReport) -> None:
+        if self.keep_reports is None or self.stop.is_set():
+            return
+        spared = keys.run(newest.run_id, newest.started)
+        remove_old_reports(self.vault.store, self.keep_reports, spared, self.retry, self.emit)
 
 
 def _expand(

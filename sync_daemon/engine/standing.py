@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.names import ModelName
+from sync_daemon.domain.report import EVERYTHING, Selected
 from sync_daemon.domain.versions import newest_tags
 from sync_daemon.domain.wanted import Wanted, WantedTags
 from sync_daemon.engine.browse import Browser, Summary, Tally, version_json
@@ -41,6 +42,7 @@ class LastRun:
     seconds: float
     unchanged: int
     results: Mapping[Name, Mapping[str, Any]]
+    selected: Selected = EVERYTHING
 
     def to_json(self) -> dict[str, Any]:
         """Return the run without its entries."""
@@ -166,6 +168,7 @@ def _with_results(rows: Sequence[Row], run: LastRun | None) -> tuple[Row, ...]:
         row
         for row in rows
         if (row.model, row.version) not in run.results and row.state in {"published", "damaged"}
+        if run.selected.covers(row.model, row.version)
     ]
     all_unchanged = len(silent) == run.unchanged
     quiet: set[Name] = {(row.model, row.version) for row in silent if all_unchanged}
@@ -211,6 +214,7 @@ def _newest_keys(browser: Browser, now: datetime) -> Iterator[str]:
 def _decode(data: bytes) -> LastRun | None:
     try:
         raw = json.loads(data)
+        selected = raw.get("selected") or {}  # older releases did not keep it
         return LastRun(
             run_id=str(raw["run_id"]),
             mode=str(raw["mode"]),
@@ -219,6 +223,9 @@ def _decode(data: bytes) -> LastRun | None:
             seconds=float(raw["seconds"]),
             unchanged=int(raw["unchanged"]),
             results={(one["model"], one["version"]): one for one in raw["models"]},
+            selected=Selected(
+                tuple(selected.get("models", ())), tuple(selected.get("versions", ()))
+            ),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

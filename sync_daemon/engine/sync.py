@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from sync_daemon import meter
 from sync_daemon.domain.admission import admit
+from sync_daemon.domain.alert_rules import MOVED_UPSTREAM
 from sync_daemon.domain.errors import Deferred, Interrupted, LockedElsewhere, SyncError
 from sync_daemon.domain.events import VersionPlanned, VersionWarning
 from sync_daemon.domain.listing import Listing, Resolved
@@ -167,7 +168,7 @@ def _why_pinned(
         manifest, now = _published(wanted, current, tools), wanted.revision
         published = manifest.source.revision if manifest else now
         what = (
-            f"{resolved.kind} {now} moved upstream"
+            f"{resolved.kind} {now} {MOVED_UPSTREAM}"
             if published == now
             else f"the YAML changes a published pin from {published} to {now}"
         )

@@ -26,6 +26,12 @@ class Throttle:
         self._clock = clock
         self._lock = threading.Lock()
         self._free_at = 0.0
+        self._waited = 0.0
+
+    @property
+    def waited(self) -> float:
+        """Seconds that all readers together have waited so far."""
+        return self._waited
 
     def allow(self, wanted: int) -> int:
         """Wait until bytes may be read; return how many, at most `wanted` and `CHUNK`."""
@@ -38,6 +44,7 @@ class Throttle:
             start = max(self._free_at, now - _SLICE)
             self._free_at = start + amount / rate
             delay = start - now
+            self._waited += max(0.0, delay)
         if delay > 0:
             self._clock.wait(delay)
         return amount

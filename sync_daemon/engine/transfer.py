@@ -48,6 +48,9 @@ from sync_daemon.ports import Clock, Emit, ObjectStore
 
 MIB = 1024**2
 
+_THROTTLED = 0.1
+"""Share of a file's time that waits for the bandwidth limit must take to explain its speed."""
+
 SAVE_EVERY = 2.0
 """Seconds between two writes of a growing file's journal."""
 
@@ -95,6 +98,7 @@ class Transfer:
         self._emit = emit
         self._stop = stop
         self._hours = hours or Hours()
+        self._throttle = throttle
         self._pace = Pace(limits.workers, self._wake)
         filler = Filler(retry, throttle, clock, emit, self._pace, limits.min_speed, limits.patience)
         self.journals = Journals(store, retry)
@@ -141,14 +145,15 @@ class Transfer:
         too large for this hour.
         """
         part_size = self.part_size(fetch.file.size)
-        if reason := self._hours.why_not(fetch.file.size):
-            raise _deferred(fetch, reason)
+        if self.waits(fetch.file.size):
+            raise self._hours.put_off(fetch)
         with self._changed:
             known = self._known.get(fetch.identity)
             if known is not None and not (known.done() and known.exception()):
                 return known, False
             blob = Blob(fetch, part_size, self._give_back)
             blob.started = self._clock.monotonic()
+            blob.waited = self._throttle.waited
             self._known[fetch.identity] = blob.future
         try:
             self._mover.resume(blob)
@@ -161,6 +166,10 @@ class Transfer:
             with self._changed:
                 self._enqueue(blob)
         return blob.future, True
+
+    def waits(self, size: int) -> bool:
+        """Tell whether a file of so many bytes may not move at this hour."""
+        return self._hours.hold_back(size)
 
     def forget(self) -> None:
         """Forget what was moved: the next run proves each blob again (I1)."""
@@ -258,10 +267,9 @@ class Transfer:
 
     def _too_late(self, blob: Blob) -> Deferred | None:
         """Say that a blob must wait. One that no later run could take up is ended, once begun."""
-        if blob.cursor and not blob.resumable:
+        if (blob.cursor and not blob.resumable) or not self.waits(blob.size):
             return None
-        reason = self._hours.why_not(blob.size)
-        return _deferred(blob.fetch, reason) if reason else None
+        return self._hours.put_off(blob.fetch)
 
     def _give_up(self, why: Callable[[Blob], SyncError | None]) -> None:
         """Take away what there is a reason for; those at work end the blob when they are done."""
@@ -372,14 +380,16 @@ class Transfer:
         blob.future.set_exception(error)
 
     def _tell(self, blob: Blob, receipt: Receipt) -> None:
+        waited, seconds = self._throttle.waited - blob.waited, self._note(blob)
         self._emit(
             BlobStored(
                 model=blob.fetch.model,
                 path=blob.fetch.file.path,
                 sha256=receipt.sha256,
                 size=receipt.size,
-                seconds=self._note(blob),
+                seconds=seconds,
                 origin=blob.fetch.origin.name,
+                throttled=waited > _THROTTLED * seconds,
             )
         )
 
@@ -388,7 +398,3 @@ class Transfer:
         seconds = round(self._clock.monotonic() - blob.started, 3)
         blob.fetch.meter.note(blob.fetch.file.path, blob.size, seconds, error)
         return seconds
-
-
-def _deferred(fetch: Fetch, reason: str) -> Deferred:
-    return Deferred(f"{fetch}: {reason}", hint="it moves in the next window, or by `run-once`")

@@ -1,4 +1,7 @@
-"""Lines on standard error: whole, one at a time, and above the progress bars if there are any."""
+"""Lines on standard error: whole, one at a time, and above the progress bars if there are any.
+
+Where they are read by systemd's journal, each carries its priority.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from sync_daemon.observers.journald import INFO, marked
 from sync_daemon.observers.mask import Mask
 
 
 class Lines:
-    """Writes lines to `stream`, from any thread, with secrets hidden by `mask`."""
+    """Writes lines to `stream`, from any thread, with secrets hidden by `mask`.
 
-    def __init__(self, stream: TextIO) -> None:
+    `journal`: systemd reads them, and priorities (of syslog, 0 to 7) are put before them.
+    """
+
+    def __init__(self, stream: TextIO, *, journal: bool = False) -> None:
         self.stream = stream
+        self._journal = journal
         self.mask = Mask()
         self._lock = threading.RLock()
         self._detour: Callable[[str], None] | None = None
@@ -26,9 +34,11 @@ class Lines:
         """Tell whether a person is looking."""
         return self.stream.isatty()
 
-    def write(self, line: str) -> None:
+    def write(self, line: str, priority: int = INFO) -> None:
         """Write one line. A reader that has gone away is no reason to stop."""
         text = self.mask.text(line)
+        if self._journal:
+            text = marked(text, priority)
         with self._lock:
             if self._detour is not None:
                 self._detour(text)

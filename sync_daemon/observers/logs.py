@@ -1,79 +1,169 @@
 """Events as log lines: JSON for machines, aligned text for people; structlog renders both.
 
 `event` is the event's name, its fields follow; `run_id` is on every line of a run. Lines
-of the libraries (boto3, huggingface_hub, urllib3, httpx) join the stream as
-`library.message` from WARNING on.
+go to standard error and, as JSON, to a file if there is one. What the libraries say joins
+them as `library.message` (libraries.py).
 """
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
-from typing import Any, Literal
+import threading
+from collections.abc import Callable, MutableMapping
+from typing import Any, Literal, Protocol
 
 import structlog
 
-from sync_daemon.domain.events import BytesMoved, Event, Level, RunFinished, RunStarted
+from sync_daemon.domain.events import (
+    AlertsLost,
+    AlertTold,
+    AlertUndelivered,
+    BytesMoved,
+    ConfigInvalid,
+    ConfigReloaded,
+    DaemonStarted,
+    DaemonStopped,
+    DamageFound,
+    Event,
+    Level,
+    RunFailed,
+    RunFinished,
+    RunSkipped,
+    RunStarted,
+    StoreMeasured,
+    VerifyFinished,
+)
+from sync_daemon.observers.journald import PRIORITIES, priority_of
+from sync_daemon.observers.levels import LIBRARY_MESSAGE, Levels
 from sync_daemon.observers.lines import Lines, printable, printable_json
+from sync_daemon.observers.logfile import LogFile
+from sync_daemon.observers.mask import Mask
 
 Format = Literal["json", "text"]
 Fields = MutableMapping[str, Any]
 
-LIBRARY_MESSAGE = "library.message"
-_RANK = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_OF_NO_RUN = (
+    *(DaemonStarted, DaemonStopped, ConfigReloaded, ConfigInvalid, RunSkipped, StoreMeasured),
+    *(VerifyFinished, DamageFound, AlertTold, AlertUndelivered, AlertsLost),
+)
+"""They may come while a run is on, and have nothing to do with it."""
 
 
 class Logs:
-    """A listener that writes events of `level` and above to `lines`."""
+    """A listener that writes events to `lines`, and to `file`, as `levels` let them through."""
 
-    def __init__(self, lines: Lines, *, form: Format, level: Level) -> None:
-        self._lines = lines
-        self._least = _RANK[level]
-        self._run_id: str | None = None
-        self._logger = structlog.wrap_logger(
-            _Sink(lines),
-            processors=[
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                self._hide_secrets,
-                *_renderers(form, colors=lines.terminal),
-            ],
-            wrapper_class=structlog.BoundLogger,
-        )
+    def __init__(self, lines: Lines, *, form: Format, levels: Levels | None = None) -> None:
+        self._page = _Page(lines, form)
+        self._file: tuple[LogFile, _Page] | None = None
+        self._levels = levels or Levels()
+        self._on_levels: Callable[[Levels], None] | None = None
+        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+        self._run: tuple[str, int] | None = None
+
+    @property
+    def levels(self) -> Levels:
+        """What is written, and what is not."""
+        return self._levels
+
+    @levels.setter
+    def levels(self, levels: Levels) -> None:
+        self._levels = levels
+        if self._on_levels is not None:
+            self._on_levels(levels)
+
+    def on_levels(self, tell: Callable[[Levels], None] | None) -> None:
+        """Tell the levels now, and whenever they change, until another call ends it."""
+        self._on_levels = tell
+        if tell is not None:
+            tell(self._levels)
+
+    @property
+    def file(self) -> LogFile | None:
+        """The file that lines are written to as well; who sets another one closes the former."""
+        return self._file[0] if self._file else None
+
+    @file.setter
+    def file(self, file: LogFile | None) -> None:
+        self._file = (file, _Page(file, "json")) if file else None
 
     def __call__(self, event: Event) -> None:
         """Write the line of an event; bytes on their way are for progress bars only."""
         if isinstance(event, BytesMoved):
             return
         if isinstance(event, RunStarted):
-            self._run_id = event.run_id
-        self.write(event.name, event.level, event.fields())
-        if isinstance(event, RunFinished):
-            self._run_id = None
+            self._run = event.run_id, threading.get_ident()
+        if self._levels.show(event.name, event.level):
+            run = None if isinstance(event, _OF_NO_RUN) else self._run
+            fields = event.fields()
+            self._put(event.name, event.level, fields, run=run, priority=priority_of(event))
+        if isinstance(event, RunFinished) or self._is_end(event):
+            self._run = None
 
-    def write(self, name: str, level: Level, fields: dict[str, Any]) -> None:
-        """Write one line, unless its level is too low."""
-        if _RANK[level] < self._least:
-            return
-        if self._run_id is not None:
-            fields = {"run_id": self._run_id} | fields
-        getattr(self._logger, level)(name, level=level, **fields)
+    def _is_end(self, event: Event) -> bool:
+        """A run that broke off tells so on the thread that began it; others may fail as well."""
+        ours = self._run is not None and self._run[1] == threading.get_ident()
+        return ours and isinstance(event, RunFailed)
+
+    def write(
+        self, name: str, level: Level, fields: dict[str, Any], *, only_file: bool = False
+    ) -> None:
+        """Write a line that is no event; `only_file`: standard error has it in other words."""
+        if self._levels.show(name, level):
+            self._put(name, level, fields, run=self._run, only_file=only_file)
+
+    def hear(self, logger: str, level: Level, message: str) -> None:
+        """Write what a library said."""
+        if self._levels.show_library(logger, level):
+            fields = {"logger": logger, "message": message}
+            self._put(LIBRARY_MESSAGE, level, fields, run=self._run)
+
+    def _put(
+        self,
+        name: str,
+        level: Level,
+        fields: dict[str, Any],
+        *,
+        run: tuple[str, int] | None,
+        priority: int | None = None,
+        only_file: bool = False,
+    ) -> None:
+        if run is not None:
+            fields = {"run_id": run[0]} | fields
+        fields = {"level": level, **self._stamp(None, level, {}), **fields}
+        priority = PRIORITIES[level] if priority is None else priority
+        if not only_file:
+            self._page.write(name, level, fields, priority)
+        if (file := self._file) is not None:
+            file[1].write(name, level, fields, priority)
+
+
+class _Target(Protocol):
+    """Where finished lines go."""
+
+    mask: Mask
+
+    @property
+    def terminal(self) -> bool: ...
+
+    def write(self, text: str, priority: int) -> None: ...
+
+
+class _Page:
+    """A target, and what lines look like there."""
+
+    def __init__(self, target: _Target, form: Format) -> None:
+        self._target = target
+        self._render = structlog.wrap_logger(
+            structlog.ReturnLogger(),
+            processors=[self._hide_secrets, *_renderers(form, colors=target.terminal)],
+            wrapper_class=structlog.BoundLogger,
+        )
+
+    def write(self, name: str, level: Level, fields: dict[str, Any], priority: int) -> None:
+        self._target.write(getattr(self._render, level)(name, **fields), priority)
 
     def _hide_secrets(self, _: Any, __: str, fields: Fields) -> Fields:
-        return {key: self._lines.mask.value(value) for key, value in fields.items()}
-
-
-class _Sink:
-    """Where structlog puts a finished line."""
-
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-
-    def _write(self, line: str) -> None:
-        self._lines.write(line)
-
-    debug = info = warning = error = _write
+        return {key: self._target.mask.value(value) for key, value in fields.items()}
 
 
 def _renderers(form: Format, *, colors: bool) -> list[Any]:
@@ -100,43 +190,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
-
-
-class _LibraryHandler(logging.Handler):
-    """Brings the standard library's log records into our stream."""
-
-    def __init__(self, logs: Logs) -> None:
-        super().__init__(logging.WARNING)
-        self._logs = logs
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level: Level = "error" if record.levelno >= logging.ERROR else "warning"
-        try:
-            message = record.getMessage()
-            self._logs.write(LIBRARY_MESSAGE, level, {"logger": record.name, "message": message})
-        except Exception:  # noqa: BLE001 - a log line is never worth an exception
-            self.handleError(record)
-
-
-@contextmanager
-def library_messages(logs: Logs) -> Iterator[None]:
-    """Take over the libraries' own logging inside the block.
-
-    Handlers that a library made for itself (huggingface_hub does) are set aside as well.
-    """
-    root = logging.getLogger()
-    others = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
-    level, handlers = root.level, {one: one.handlers[:] for one in (root, *others) if one.handlers}
-    for one in handlers:
-        one.handlers[:] = []
-    root.handlers[:] = [_LibraryHandler(logs)]
-    root.setLevel(logging.WARNING)
-    logging.captureWarnings(capture=True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(capture=False)
-        root.handlers[:] = []
-        for one, before in handlers.items():
-            one.handlers[:] = before
-        root.setLevel(level)

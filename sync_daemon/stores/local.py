@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sync_daemon import meter
-from sync_daemon.domain.errors import PreconditionFailed
-from sync_daemon.ports import Buffer, Capabilities, Content, ObjectInfo, Part
+from sync_daemon.domain.errors import PreconditionFailed, StoreRefused
+from sync_daemon.ports import Buffer, Capabilities, Content, ObjectInfo, Part, StoreCapacity
 from sync_daemon.stores.local_bytes import FileReader, clone, copy_bytes, write_all
 from sync_daemon.stores.local_paths import Tree, describe, etag, modified, split, translated
 from sync_daemon.stores.local_temp import Workshop, seal
@@ -161,6 +161,32 @@ class LocalStore:
         with translated(self.url), self._tree.folder() as here:
             status = os.fstatvfs(here)
         return status.f_bavail * status.f_frsize
+
+    def capacity(self) -> StoreCapacity | None:
+        """Return the room of the file system, as `df` shows it to this user."""
+        with translated(self.url), self._tree.folder() as here:
+            status = os.fstatvfs(here)
+        unit = status.f_frsize
+        used = (status.f_blocks - status.f_bfree) * unit
+        return StoreCapacity(used + status.f_bavail * unit, used, status.f_bavail * unit)
+
+    def exists(self) -> bool:
+        """Tell whether the directory is there."""
+        return self._tree.root.is_dir()
+
+    def create(self) -> None:
+        """Make the directory, but not those above it: a disk may not be mounted there yet."""
+        try:
+            self._tree.root.mkdir(exist_ok=True)
+        except OSError as error:
+            message = f"{self.url}: the directory cannot be made: {error.strerror}"
+            hint = "make it for the user that runs sync-daemon"
+            raise StoreRefused(message, hint=hint) from error
+
+    def unfinished(self) -> int | None:
+        """Return how many multipart uploads are unfinished."""
+        with translated(self.url):
+            return self._uploads.count()
 
     def _place(self, folder: int, name: str, key: str) -> None:
         with self._workshop.lock(exclusive=False):

@@ -53,6 +53,14 @@ class Uploads:
             _write_new(here, _DATA, b"")
         return upload
 
+    def count(self) -> int:
+        """Return how many uploads are unfinished."""
+        try:
+            with self._tree.folder(TEMP, UPLOADS) as here:
+                return _count(here)
+        except FileNotFoundError:
+            return 0
+
     def put(self, key: str, upload: str, number: int, offset: int, data: Buffer) -> Part:
         """Write one part to its place."""
         part = Part(number, memoryview(data).nbytes, secrets.token_hex(8))
@@ -110,6 +118,10 @@ class Uploads:
                 yield here
         except FileNotFoundError:
             raise UploadGone(message) from None
+
+
+def _count(here: int) -> int:
+    return sum(_ID.fullmatch(name) is not None for name in os.listdir(here))
 
 
 def _check(key: str, parts: Sequence[Part], held: Mapping[int, _Placed]) -> int:

@@ -16,7 +16,7 @@ from typing import Self
 
 from sync_daemon import meter
 from sync_daemon.domain.errors import PreconditionFailed, StoreRefused, UploadGone
-from sync_daemon.ports import Buffer, Capabilities, Content, ObjectInfo, Part
+from sync_daemon.ports import Buffer, Capabilities, Content, ObjectInfo, Part, StoreCapacity
 
 _PAGE = 1_000
 

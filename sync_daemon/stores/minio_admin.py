@@ -1,14 +1,16 @@
 """What S3 does not tell and MinIO does: free space, and how long an unfinished upload lives.
 
-Asked by `doctor` alone. A server that is no MinIO, or a key without administration rights,
-answers with a refusal; that is no failure, only less to know.
+What `doctor` asks is here, what `store init` sets is in `minio_server`. A server that is no
+MinIO, or a key without administration rights, answers with a refusal; that is no failure, only
+less to know.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -76,7 +78,26 @@ def ask_server(
 
     `proxy` is a URL, `off`, or None for the usual variables. Raises ConfigurationError.
     """
-    from minio import MinioAdmin  # noqa: PLC0415 - slow to import, and one command needs it
+    with open_admin(endpoint, keys, region=region, ca_file=ca_file, proxy=proxy) as admin:
+        if admin is None:
+            return ServerFacts()
+        return ServerFacts(_free_bytes(admin), _uploads_expire(admin))
+
+
+@contextmanager
+def open_admin(
+    endpoint: str,
+    keys: Keys,
+    *,
+    region: str | None = None,
+    ca_file: str | None = None,
+    proxy: str | None = None,
+) -> Iterator[Any]:
+    """Open the SDK's client, a `MinioAdmin`; None for an endpoint that no MinIO can have.
+
+    Nothing is asked yet. Raises ConfigurationError.
+    """
+    from minio import MinioAdmin  # noqa: PLC0415 - slow to import, and few commands need it
     from minio.credentials.providers import StaticProvider  # noqa: PLC0415
 
     parts = urlsplit(endpoint)
@@ -89,9 +110,9 @@ def ask_server(
                 secure=parts.scheme == "https",
                 http_client=pool,
             )
-        except ValueError:  # a path below the host, which no MinIO has
-            return ServerFacts()
-        return ServerFacts(_free_bytes(admin), _uploads_expire(admin))
+        except ValueError:  # a path below the host
+            admin = None
+        yield admin
 
 
 def is_minio(endpoint: str, *, ca_file: str | None = None, proxy: str | None = None) -> bool:
@@ -143,14 +164,19 @@ def usable_bytes(info: Mapping[str, Any]) -> int | None:
 
     Drives that are away count nothing; without any drive the answer is None.
     """
-    free = [drive["availspace"] for drive in _drives(info) if "availspace" in drive]
-    if not free:
+    return usable(info, "availspace")
+
+
+def usable(info: Mapping[str, Any], field: str) -> int | None:
+    """Return the sum of a field of all drives in bytes, less the share of the parity."""
+    found = [drive[field] for drive in _drives(info) if field in drive]
+    if not found:
         return None
     backend = info.get("backend", {})
     parity = int(backend.get("standardSCParity", 0))
     in_set = int((backend.get("totalDrivesPerSet") or [0])[0])
     share = (in_set - parity) / in_set if 0 <= parity < in_set else 1.0
-    return int(sum(free) * share)
+    return int(sum(found) * share)
 
 
 def _drives(info: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

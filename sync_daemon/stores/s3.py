@@ -11,23 +11,34 @@ only one process may write to the bucket, and `capabilities().conditional_put` s
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from sync_daemon.domain.errors import PreconditionFailed, StoreUnavailable
-from sync_daemon.ports import Buffer, Capabilities, ChecksumKind, Content, ObjectInfo, Part
-from sync_daemon.stores import s3_checksums, s3_copy, s3_probe
+from sync_daemon.ports import (
+    Buffer,
+    Capabilities,
+    ChecksumKind,
+    Content,
+    ObjectInfo,
+    Part,
+    StoreCapacity,
+)
+from sync_daemon.stores import s3_bucket, s3_checksums, s3_copy, s3_probe
 from sync_daemon.stores.s3_copy import CopyLimits
 from sync_daemon.stores.s3_errors import AGAIN, ForeignAnswer, Refusal, foreign, is_lost, translate
-from sync_daemon.stores.s3_link import PATIENCE, Access, Addressing, Link, given
+from sync_daemon.stores.s3_link import PATIENCE, Access, Addressing, Link, given, read_refusal
 from sync_daemon.stores.s3_list import list_objects
 from sync_daemon.stores.s3_reader import ObjectReader, open_range
 from sync_daemon.stores.s3_uploads import Uploads
 from sync_daemon.wire import Response
 
 _KEY_BYTES = 1024
+_LARGE = 1024**2
+"""Bytes from which an object is a blob, and copying it costs more than asking whose it is."""
+_SUCCESS = range(200, 300)
 
 
 class S3Store:
@@ -36,7 +47,7 @@ class S3Store:
 
     Without keys boto3's usual ways to find them apply. `checksum` and
     `conditional_writes` name what to use instead of probing. `proxy` is a URL, `off`, or None
-    for the usual variables.
+    for the usual variables. `ask_capacity` asks what S3 does not tell.
     """
 
     def __init__(
@@ -58,6 +69,7 @@ class S3Store:
         read_timeout: float = 30.0,
         patience: float = PATIENCE,
         copy_limits: CopyLimits | None = None,
+        ask_capacity: Callable[[], StoreCapacity | None] = lambda: None,
     ) -> None:
         access = Access(
             bucket=bucket,
@@ -75,6 +87,7 @@ class S3Store:
         self._link = Link(access, access_key, secret_key)
         self._uploads = Uploads(self._link)
         self._copy_limits = copy_limits or CopyLimits()
+        self._ask_capacity = ask_capacity
         self._probing = threading.Lock()
         self._checksum: ChecksumKind | None = None if checksum == "auto" else checksum
         self._conditional = {"auto": None, "on": True, "off": False}[conditional_writes]
@@ -105,6 +118,8 @@ class S3Store:
         if not self._has_conditional_writes():
             self._look_first(key, if_match)
             return self._put(key, data)
+        if if_match is None and memoryview(data).nbytes >= _LARGE:
+            return self._put_new(key, data)
         condition = {"IfNoneMatch": "*"} if if_match is None else {"IfMatch": if_match}
         # Not by the wire, which repeats a request when an idle connection turns out closed:
         # the repetition of a conditional write would lose against itself.
@@ -121,6 +136,27 @@ class S3Store:
         with self._link.deliver("put_object", key, checksum=checksum, body=data) as response:
             response.read()
             return _etag(response, key)
+
+    def _put_new(self, key: str, data: Buffer) -> str:
+        """Store a blob where there is none, from the caller's buffer: boto3 would copy it.
+
+        One that loses against its own repetition is found by whoever looks: content is named
+        by its digest.
+        """
+        response = self._link.send(
+            "put_object",
+            key,
+            params={"IfNoneMatch": "*"},
+            headers={"If-None-Match": "*"},
+            checksum=self._name_checksum(data),
+            body=data,
+        )
+        if response.status in _SUCCESS:
+            with response:
+                response.read()
+                return _etag(response, key)
+        refusal = read_refusal(response)
+        raise _lost(key) if is_lost(refusal) else translate(refusal, key)
 
     def _name_checksum(self, data: Buffer) -> s3_checksums.Checksum:
         kind = self._checksum_kind()
@@ -206,8 +242,25 @@ class S3Store:
         return self._link.now()
 
     def free_bytes(self) -> int | None:
-        """Return None: S3 does not say."""
-        return None
+        """Return the free space where the server's administration tells it."""
+        found = self.capacity()
+        return found.free if found else None
+
+    def capacity(self) -> StoreCapacity | None:
+        """Return what `ask_capacity` does: S3 itself does not say."""
+        return self._ask_capacity()
+
+    def exists(self) -> bool:
+        """Tell whether the bucket is there. Raises what reading raises."""
+        return s3_bucket.has_bucket(self._link)
+
+    def create(self) -> None:
+        """Make the bucket. Raises StoreRefused, StoreUnavailable."""
+        s3_bucket.create_bucket(self._link)
+
+    def unfinished(self) -> int | None:
+        """Return how many multipart uploads the server lists; MinIO lists none: None."""
+        return s3_bucket.count_uploads(self._link)
 
     def _checksum_kind(self) -> ChecksumKind:
         with self._probing:

@@ -32,7 +32,7 @@ _DENIED = (
     "the key needs s3:GetObject, PutObject, DeleteObject, ListBucket, AbortMultipartUpload and "
     "ListMultipartUploadParts on this bucket"
 )
-_BUCKET = "create it: `aws s3 mb s3://NAME --endpoint-url URL`, or in the MinIO console"
+_BUCKET = "create it: `sync-daemon store init`, or with the server's own tools"
 _REGION_HINT = "set the store's region to the one of the bucket"
 _CERTIFICATE = "name the certificates of a private authority by ca_file or AWS_CA_BUNDLE"
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"

@@ -88,6 +88,11 @@ class Link:
         )
         self._seen: tuple[datetime, float] | None = None
 
+    @property
+    def region(self) -> str:
+        """The region that requests are signed for."""
+        return self._session.region_name or "us-east-1"
+
     def call(self, operation: str, key: str | None = None, **params: Any) -> dict[str, Any]:
         """Call one of boto3's operations on the bucket, or on one of its keys.
 
@@ -232,7 +237,7 @@ class Link:
             client = self._session.client(
                 "s3",
                 endpoint_url=access.endpoint,
-                region_name=self._session.region_name or "us-east-1",
+                region_name=self.region,
                 verify=certificate_file(access.ca_file),
                 config=config,
             )

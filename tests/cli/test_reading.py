@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_status_shows_what_is_declared_and_what_is_stored(mirror: Mirror) -> Non
 
 def test_status_as_json_has_exactly_the_documented_fields(mirror: Mirror) -> None:
     found = mirror.run("status", "--json").json
-    assert set(found) == {"store", "last_run", "versions", "totals"}
+    assert set(found) == {"store", "last_run", "versions", "totals", "next_runs"}
     assert set(found["last_run"]) == {"run_id", "mode", "status", "started", "seconds"}
     sizes = {f"{one['model']}@{one['version']}": one["bytes"] for one in found["versions"]}
     assert sizes == {"b@main": 5000, "org/a@2.0": 5044, "org/a@1.0": 5042}
@@ -145,6 +146,16 @@ def test_status_as_json_has_exactly_the_documented_fields(mirror: Mirror) -> Non
         "distinct_bytes": 5086,
         "saved_bytes": 10_000,
     }
+
+
+def test_status_tells_when_the_daemon_works_next(mirror: Mirror) -> None:
+    """By the YAML alone: no daemon is asked."""
+    runs = mirror.run("status", "--json").json["next_runs"]
+    assert [run["job"] for run in runs] in (["incremental", "full"], ["full", "incremental"])
+    for run in runs:
+        assert set(run) == {"job", "at"}
+        assert datetime.fromisoformat(run["at"]) > datetime.now(UTC) - timedelta(minutes=1)
+    assert "the schedule's next runs: " in mirror.run("status").out
 
 
 def test_status_before_the_first_run_finds_everything_missing(

@@ -17,7 +17,7 @@ from tests.cli.conftest import Cli
 from tests.support.hub import Hub
 from tests.support.servers import S3Server
 
-RUN = {"run_id", "mode", "status", "started", "seconds", "models", "endpoints"}
+RUN = {"run_id", "mode", "status", "started", "seconds", "selected", "models", "endpoints"}
 MODEL = {
     "model": str,
     "version": str,
@@ -31,6 +31,7 @@ MODEL = {
     "reasons": list,
     "warnings": list,
     "error": type(None),
+    "moved": list,
 }
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from sync_daemon.cli.command import EXIT_CODES
-from sync_daemon.cli.main import COMMANDS, exit_code, main
+from sync_daemon.cli.main import exit_code, main
+from sync_daemon.cli.verbs import all_commands
 from sync_daemon.domain import errors
 from tests.cli.conftest import Cli
 from tests.support.daemon import COMMAND, Daemon
@@ -19,7 +20,7 @@ TRICK = "a\x1b[2Jb\x9b31mc\u202ed.txt"
 """A file name that clears the screen, turns it red and writes backwards."""
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))
+@pytest.mark.parametrize("command", all_commands(), ids=lambda command: str(command.name))
 def test_every_help_lists_the_exit_codes_of_its_command(
     command: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,10 @@ TABLES = {  # heading in the documentation -> definition in the schema
     "alerts.slow_transfer": "SlowTransfer",
     "alerts.failure_rate": "FailureRate",
     "alerts.stale": "Stale",
+    "alerts.store_full": "StoreFull",
+    "alerts.overdue": "Overdue",
+    "log": "Log",
+    "log.rotate": "Rotate",
     "gateway": "Gateway",
     "gateway.tls": "Tls",
 }

@@ -66,8 +66,6 @@ def test_sections_of_later_releases_draw_a_warning_each() -> None:
     assert [warning.path for warning in settings.warnings] == [
         "models[0].trees",
         "retention",
-        "metrics",
-        "alerts",
         "gateway",
     ]
 

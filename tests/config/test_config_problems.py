@@ -51,6 +51,20 @@ WRONG = [
     (TOP + "models: [text]", 3, "models[0]", "must be keys and values", ""),
     ("version: 2\nstore: {url: s3://abc}", 1, "version", "no format", "version: 1"),
     ("version: true\nstore: {url: s3://abc}", 1, "version", "no format", ""),
+    # log
+    (TOP + "log: {level: loud}", 3, "log.level", "must be 'debug', 'info'", ""),
+    (TOP + "log: {fiel: x}", 3, "log.fiel", "unknown key", "'file'"),
+    (TOP + "log: {levels: {boto3: off}}", 3, "log.levels.boto3", "must be 'debug'", ""),
+    (TOP + "log: {levels: {a b: debug}}", 3, "log.levels['a b']", "is no name of a logger", "boto"),
+    (
+        TOP + "log: {levels: {request.retryed: debug}}",
+        3,
+        "log.levels['request.retryed']",
+        "is no event",
+        "'request.retried'",
+    ),
+    (TOP + "log: {rotate: {size: 1KiB}}", 3, "log.rotate.size", "is below 4KiB", "50MiB"),
+    (TOP + "log: {rotate: {keep: 0}}", 3, "log.rotate.keep", "at least 1", ""),
     # proxies and certificates
     (
         TOP + "origins: {a: {type: http, url: 'http://h', proxy: 'socks5://u:pw@h'}}",
@@ -81,6 +95,14 @@ WRONG = [
         "",
     ),
     ("version: 1\nstore: {url: 'file:/x', proxy: off}", 2, "store.proxy", "only for an s3://", ""),
+    ("version: 1\nstore: {url: 'file:/x', quota: 1TiB}", 2, "store.quota", "only for an s3://", ""),
+    (
+        "version: 1\nstore: {url: s3://abc, capacity: 0B}",
+        2,
+        "store.capacity",
+        "more than nothing",
+        "",
+    ),
     # limits
     (
         TOP + "transfer: {memory: 100MiB}",
@@ -105,6 +127,11 @@ WRONG = [
     (TOP + "transfer: {bandwidth: '08:00,off 08:00,1M'}", 3, "transfer.bandwidth", "twice", ""),
     # times
     (TOP + "schedule: {full: '30 3 * *'}", 3, "schedule.full", "has 4 fields", "five fields"),
+    (TOP + "schedule: {incremental: daily}", 3, "schedule.incremental", "neither", "or off"),
+    (TOP + "schedule: {incremental: 15}", 3, "schedule.incremental", "neither", "15m"),
+    (TOP + "schedule: {incremental: 0s}", 3, "schedule.incremental", "neither", "15m"),
+    (TOP + "schedule: {jitter: 0.5}", 3, "schedule.jitter", "not a duration", "30s"),
+    (TOP + "schedule: {any_time: much}", 3, "schedule.any_time", "not a size", "8MiB"),
     (TOP + "schedule: {full: '61 3 * * sun'}", 3, "schedule.full", "not a cron line", ""),
     (TOP + "schedule: {full: '0 3 * * 0'}", 3, "schedule.full", "number for a weekday", "sun"),
     (TOP + "schedule: {full: '0 3 31 feb *'}", 3, "schedule.full", "never comes", ""),

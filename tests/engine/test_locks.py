@@ -170,3 +170,16 @@ def test_a_take_over_whose_answer_was_lost_is_ours() -> None:
     retrying = Locks(store, Retry(3, Recorder(), FakeClock()), FakeClock(), Recorder())
     with retrying.hold("m@1") as lock:
         retrying.check(lock)
+
+
+def test_in_the_last_moment_of_a_process_its_locks_are_released_and_it_publishes_nothing() -> None:
+    """Its thread may hang in a read; another host need not wait for the lock to expire."""
+    store = MemoryStore()
+    locks, told = make(store)
+    other, _ = make(store)
+    with locks.hold("m@1") as lock:
+        locks.give_up()
+        with other.hold("m@1"), pytest.raises(LockLost, match="m@1"):
+            locks.check(lock)
+    assert json.loads(store.get(keys.lock("m@1")).data)["state"] == "released"
+    assert told.events == []

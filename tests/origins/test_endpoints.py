@@ -260,7 +260,9 @@ def test_every_request_is_told_with_its_endpoint_and_how_it_went() -> None:
     some.read(MIB, breaks=DOWN)
     some.trouble[A] = DOWN
     some.ask()
-    told = [(e.fields()["endpoint"], e.fields()["failed"]) for e in some.told.named("endpoint.asked")]
+    told = [
+        (e.fields()["endpoint"], e.fields()["failed"]) for e in some.told.named("endpoint.asked")
+    ]
     assert told == [(A, False), (A, True), (A, True), (B, False)]
     measured = [e.fields()["seconds"] for e in some.told.named("endpoint.measured")]
     assert measured == [0.25, 0.0]

@@ -511,4 +511,6 @@ class TestTheRest:
         assert 1 <= limits.min_part <= 5 * MIB <= limits.max_part <= limits.max_put
         assert 900 < limits.key_bytes <= 1024
         assert backend.store.free_bytes() is None or backend.store.free_bytes()
+        room = backend.store.capacity()
+        assert room is None or room.total >= (room.used or 0) + (room.free or 0) > 0
         assert "secret" not in backend.store.url

@@ -22,6 +22,7 @@ from sync_daemon.domain.listing import Listing, RawFile, Refs, RemoteFile, Repos
 from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.domain.selection import Selection
 from sync_daemon.domain.wanted import Wanted
+from sync_daemon.engine.hours import Hours
 from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.run import Engine
@@ -241,6 +242,7 @@ def running(
     limits: Limits | None = None,
     attempts: int = 3,
     clock: FakeClock | None = None,
+    hours: Hours | None = None,
 ) -> Iterator[Engine]:
     """An engine over fakes, ended at the end of the block."""
     clock, emit = clock or FakeClock(), emit or Recorder()
@@ -249,7 +251,14 @@ def running(
     throttle = Throttle(lambda: None, clock)
     locks = Locks(store, retry, clock, emit)
     transfer = Transfer(
-        store, limits, throttle=throttle, retry=retry, clock=clock, emit=emit, stop=clock.stop
+        store,
+        limits,
+        throttle=throttle,
+        retry=retry,
+        clock=clock,
+        emit=emit,
+        stop=clock.stop,
+        hours=hours,
     )
     with transfer:
         yield Engine(

@@ -1,0 +1,91 @@
+"""`run`: the daemon, on its schedule until SIGTERM; SIGHUP reads the YAML again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from sync_daemon.cli.command import Command
+from sync_daemon.cli.session import Session
+from sync_daemon.config import STANDARD_INPUT, Settings
+from sync_daemon.daemon.notify import Notifier
+from sync_daemon.daemon.service import Hangup, Service
+from sync_daemon.daemon.watch import Watch
+from sync_daemon.domain.errors import ConfigurationError
+from sync_daemon.domain.report import EXIT_OK
+from sync_daemon.engine.clock import SystemClock
+
+
+def run(session: Session) -> int:
+    """Work until a signal ends it."""
+    settings = session.settings()
+
+    def read() -> Settings:
+        if session.arguments.config == STANDARD_INPUT:
+            message = "standard input cannot be read again"
+            raise ConfigurationError(message, hint="name a file with --config")
+        return session.settings()
+
+    clock = SystemClock(session.stop)
+    with _hangup() as hangup, Watch(settings, clock, _complain(session)) as watch:
+        service = Service(
+            settings,
+            read=read,
+            listening=session.listening,
+            stop=session.stop,
+            hangup=hangup,
+            notifier=Notifier(session.environ),
+            clock=clock,
+            listeners=watch.listeners,
+            on_start=(watch.attach,),
+            every_minute=(watch.every_minute,),
+            on_settings=(watch.configure,),
+        )
+        watch.due = service.due
+        late = service.run()
+    if late:  # their threads wait for an answer that may never come; journals are written
+        sys.stdout.flush()
+        os._exit(EXIT_OK)
+    return EXIT_OK
+
+
+def _complain(session: Session) -> Callable[[str], None]:
+    return lambda message: session.notice("metrics.trouble", "warning", message)
+
+
+@contextmanager
+def _hangup() -> Iterator[Hangup]:
+    """Give what SIGHUP sets inside the block."""
+    hangup = Hangup()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        hangup.came = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield hangup
+        return
+    before = signal.signal(signal.SIGHUP, on_signal)
+    try:
+        yield hangup
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+COMMAND = Command(
+    name="run",
+    summary="the daemon: keep everything that is declared up to date, on a schedule",
+    description=(
+        "Bring what is missing first, then work by the YAML's schedule until SIGTERM or\n"
+        "SIGINT, which end it with 0: what is unfinished goes on at the next start. SIGHUP\n"
+        "reads the YAML again; a wrong one changes nothing. Under systemd it is Type=notify."
+    ),
+    exits=(0, 2),
+    run=run,
+    graceful=True,
+)

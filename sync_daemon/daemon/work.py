@@ -1,0 +1,130 @@
+"""What the jobs do: runs of one engine, and verifications. None of them ends the daemon.
+
+The engine lives as long as what it is made from is the same, so that limits, endpoints'
+rests and connections outlive a run. After an error that ended a whole run it is made anew:
+the store may have come, or gone.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from contextlib import ExitStack
+
+from sync_daemon import bootstrap
+from sync_daemon.config import Settings
+from sync_daemon.daemon.jobs import Job, covered
+from sync_daemon.daemon.progress import Progress
+from sync_daemon.domain.errors import Interrupted, SyncError, Unavailable
+from sync_daemon.domain.events import DamageFound, RunFailed, VerifyFinished
+from sync_daemon.domain.wanted import Wanted
+from sync_daemon.engine.run import Engine, Entry
+from sync_daemon.engine.tools import How
+from sync_daemon.ports import Emit
+
+
+class Work:
+    """Does jobs with the settings of the moment. `sync` and `verify` are for a thread each."""
+
+    def __init__(
+        self, settings: Settings, emit: Emit, stop: threading.Event, progress: Progress
+    ) -> None:
+        self.settings = settings
+        self._emit = emit
+        self._stop = stop
+        self._progress = progress
+        self._engine: Engine | None = None
+        self._parts: tuple[object, ...] = ()
+        self._stack = ExitStack()
+
+    def sync(self, job: Job) -> None:
+        """Bring what a job covers up to date."""
+        self._progress.touch()
+        try:
+            settings = self.settings
+            engine = self._engine_for(settings)
+            entries = covered(settings, job)
+            if job.kind == "start":
+                entries = tuple(entry for entry in entries if _is_missing(entry, engine))
+            if entries:
+                engine.run(entries, How(full=job.kind == "full"))
+        except Exception as error:  # noqa: BLE001 - a run that fails must not end the daemon
+            self.close()
+            self._tell(job, error)
+
+    def verify(self, job: Job) -> None:
+        """Read the stored bytes again."""
+        self._progress.touch()
+        settings, stop = self.settings, self._stop
+        declared = frozenset(str(entry.model) for entry in bootstrap.entries(settings))
+        try:
+            with bootstrap.store(settings) as store:
+                found = bootstrap.verifier(store, settings, self._emit, stop).verify(
+                    models=frozenset({job.model} - {""}), declared=declared, deep=self._progress
+                )
+        except Exception as error:  # noqa: BLE001 - as above
+            self._tell(job, error)
+            return
+        for one in found.damage:
+            self._emit(DamageFound(key=one.key, problem=f"{one.kind}: {one.message}"))
+        self._emit(
+            VerifyFinished(
+                job=str(job),
+                versions=found.versions,
+                blobs=found.blobs,
+                bytes=found.bytes,
+                damage=len(found.damage),
+                seconds=round(found.seconds, 3),
+            )
+        )
+
+    def give_up(self) -> None:
+        """Release the locks of a run that cannot be waited for."""
+        if (engine := self._engine) is not None:
+            engine.locks.give_up()
+
+    def close(self) -> None:
+        """End the engine, if there is one: its threads, its locks' heartbeat, its connections."""
+        self._engine, stack, self._stack = None, self._stack, ExitStack()
+        try:
+            stack.close()
+        except Exception as error:  # noqa: BLE001 - nothing depends on it any more
+            self._tell(Job("start"), error)
+
+    def _engine_for(self, settings: Settings) -> Engine:
+        parts = bootstrap.engine_parts(settings)
+        if self._engine is not None and parts == self._parts:
+            return self._engine
+        self.close()
+        hours = bootstrap.off_peak(settings)
+        made = bootstrap.engine(settings, self._emit, self._stop, hours=hours)
+        engine = self._stack.enter_context(made)
+        self._engine, self._parts = engine, parts
+        return engine
+
+    def _tell(self, job: Job, error: Exception) -> None:
+        if isinstance(error, Interrupted) and self._stop.is_set():
+            return
+        if isinstance(error, SyncError):
+            self._emit(RunFailed(str(job), error.kind, str(error), error.hint))
+            return
+        text = f"{type(error).__name__}: {error}"
+        hint = "this is a fault of sync-daemon: please report it with the log"
+        trace = "".join(traceback.format_exception(error))
+        self._emit(RunFailed(str(job), "internal_error", text, hint, trace))
+
+
+def _is_missing(entry: Entry, engine: Engine) -> bool:
+    """Tell whether an entry is not published; of tags only the origin knows which there are.
+
+    What cannot be read counts as missing: the run tells what is wrong with it. Raises
+    Unavailable.
+    """
+    if not isinstance(entry, Wanted):
+        return True
+    try:
+        return engine.vault.current(entry.model, entry.version) is None
+    except Unavailable:
+        raise
+    except SyncError:
+        return True
