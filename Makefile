@@ -47,7 +47,7 @@ bench-all: bench ## run every benchmark of docs/performance.md (about half an ho
 	@for one in unchanged changed slow_origin memory resume rates hashing; do echo "## $$one"; $(BIN)/python benchmarks/$$one.py --json $(RESULTS)/$$one.json || exit 1; done
 
 lock: ## resolve the dependencies anew into requirements/
-	for set in run dev bench; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$([ $$set = run ] || echo --group $$set) pyproject.toml -o requirements/$$set.txt; done
+	for set in run alerts dev bench; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$(case $$set in run) ;; alerts) echo --extra alerts ;; *) echo --group $$set ;; esac) pyproject.toml -o requirements/$$set.txt; done
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) mirror .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -35,14 +35,15 @@ PASSWORDS = {"MINIO_ROOT_PASSWORD", "GRAFANA_PASSWORD"}
 REQUIRED = {"MINIO_ROOT_USER", *PASSWORDS}
 BY_SERVICE = pytest.mark.parametrize("name", SERVICES)
 HEALTHCHECK = DOCKER / "healthcheck.py"
+HADOLINT = str(Path(sys.executable).with_name("hadolint"))  # of the group `dev`
 
 
-def tool(*names: str) -> str:
-    """The path of the first of these programs that is there."""
-    beside = str(Path(sys.executable).parent)
-    path = os.pathsep.join([beside, os.environ.get("PATH", "")])
-    found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
-    return found or pytest.skip(f"there is no {names[0]}")
+def promtool() -> str:
+    """A program of Debian's package `prometheus`; where CI asks for it, it has to be there."""
+    found = shutil.which("promtool")
+    if found is None and os.environ.get("SYNC_DAEMON_REQUIRE_PROMETHEUS"):
+        pytest.fail("promtool is missing: install the package prometheus")
+    return found or pytest.skip("promtool is not installed (Debian's package prometheus)")
 
 
 def call(*command: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -131,11 +132,14 @@ def test_the_environment_with_passwords_is_ignored_by_git() -> None:
 
 
 def compose(*words: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    found = tool("docker-compose", "docker")
-    command = (found,) if found.endswith("compose") else (found, "compose")
-    if call(*command, "version").returncode != 0:
-        pytest.skip("there is no docker compose")
-    return call(*command, "-f", str(DOCKER / "compose.yaml"), *words, environ=environ)
+    """Run Docker Compose, plugin or program; version 1 knows another language."""
+    for command in (("docker", "compose"), ("docker-compose",)):
+        if shutil.which(command[0]) is None:
+            continue
+        version = call(*command, "version", "--short").stdout.removeprefix("v")
+        if version and not version.startswith("1."):
+            return call(*command, "-f", str(DOCKER / "compose.yaml"), *words, environ=environ)
+    return pytest.skip("there is no Docker Compose")
 
 
 def test_compose_accepts_its_file() -> None:
@@ -197,12 +201,12 @@ def test_the_mirrors_yaml_mirrors_the_sample_model(minio_server: S3Server, tmp_p
 
 def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
     """The rules are put where they lie here."""
-    promtool, text = tool("promtool"), (DOCKER / "prometheus.yml").read_text()
+    program, text = promtool(), (DOCKER / "prometheus.yml").read_text()
     rules = {target: source for source, target, _ in mounts(SERVICES["prometheus"])}
     (named,) = yaml.safe_load(text)["rule_files"]
     config = tmp_path / "prometheus.yml"
     config.write_text(text.replace(named, str((DOCKER / rules[named]).resolve())))
-    ran = call(promtool, "check", "config", str(config))
+    ran = call(program, "check", "config", str(config))
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
@@ -224,7 +228,7 @@ def test_grafana_finds_its_data_source_and_its_dashboard() -> None:
 
 @pytest.mark.parametrize("name", ["Dockerfile", "minio.Dockerfile"])
 def test_hadolint_finds_nothing(name: str) -> None:
-    ran = call(tool("hadolint"), "--no-color", str(DOCKER / name))
+    ran = call(HADOLINT, "--no-color", str(DOCKER / name))
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
@@ -262,13 +266,13 @@ def test_minio_is_the_one_that_the_tests_run() -> None:
 def test_the_python_of_the_image_finds_a_wheel_of_every_dependency(tmp_path: Path) -> None:
     """The Dockerfile's own pip options, without installing; the slim image has no compiler."""
     (version,) = re.findall(r"python:([0-9.]+)-slim", default(DOCKERFILE, "BASE"))
-    assert "--require-hashes --only-binary :all: -r requirements/run.txt" in DOCKERFILE
+    assert "--require-hashes --only-binary :all: -r requirements/alerts.txt" in DOCKERFILE
     ran = call(
         sys.executable, "-m", "pip", "install", "--quiet", "--dry-run",
         "--require-hashes", "--only-binary", ":all:",
         "--python-version", version, "--implementation", "cp",
         "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64",
-        "--target", str(tmp_path), "-r", str(ROOT / "requirements/run.txt"),
+        "--target", str(tmp_path), "-r", str(ROOT / "requirements/alerts.txt"),
     )  # fmt: skip
     if "Connection" in ran.stderr or "Max retries" in ran.stderr:
         pytest.skip("the package registry cannot be reached")
