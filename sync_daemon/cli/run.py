@@ -14,6 +14,7 @@ from sync_daemon.cli.command import Command
 from sync_daemon.cli.session import Session
 from sync_daemon.config import STANDARD_INPUT, Settings
 from sync_daemon.daemon.notify import Notifier
+from sync_daemon.daemon.requests import Requests
 from sync_daemon.daemon.service import Hangup, Service
 from sync_daemon.daemon.watch import Watch
 from sync_daemon.domain.errors import ConfigurationError
@@ -32,7 +33,8 @@ def run(session: Session) -> int:
         return session.settings()
 
     clock = SystemClock(session.stop)
-    with _hangup() as hangup, Watch(settings, clock, _complain(session)) as watch:
+    requests = Requests(clock.monotonic)
+    with _hangup() as hangup, Watch(settings, clock, _complain(session), requests) as watch:
         service = Service(
             settings,
             read=read,
@@ -45,6 +47,7 @@ def run(session: Session) -> int:
             on_start=(watch.attach,),
             every_minute=(watch.every_minute,),
             on_settings=(watch.configure,),
+            requests=requests,
         )
         watch.due = service.due
         late = service.run()

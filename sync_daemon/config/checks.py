@@ -35,6 +35,12 @@ ACTED_UPON = {
         ("schedule", key)
         for key in ("incremental", "full", "verify", "window", "any_time", "jitter", "timezone")
     ),
+    *(
+        ("schedule", key)
+        for name in ("webhook_secret", "api_token")
+        for key in (name, f"{name}_file")
+    ),
+    ("schedule", "webhook_debounce"),
     ("retention", "reports"),
 }
 """Keys of those sections that do have an effect."""

@@ -291,6 +291,16 @@ class Schedule(Section):
     webhook_secret_file: LocalPath | None = Field(
         default=None, description="File with the webhook secret."
     )
+    webhook_debounce: Duration = Field(
+        default=timedelta(seconds=5),
+        description="Webhooks for a model within this time lead to one run.",
+    )
+    api_token: Secret | None = Field(
+        default=None, description="Bearer token of POST /api/runs; none: it does not exist."
+    )
+    api_token_file: LocalPath | None = Field(
+        default=None, description="File with the token of POST /api/runs."
+    )
 
 
 class Transfer(Section):

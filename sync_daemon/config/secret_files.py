@@ -14,7 +14,10 @@ from sync_daemon.config.problems import Path
 from sync_daemon.config.units import UnitError
 
 _LONGEST = 65_536
-_NAMES = ("token", "access_key", "secret_key", "webhook_secret", "alertmanager")
+_NAMES = (
+    *("token", "access_key", "secret_key"),
+    *("webhook_secret", "api_token", "alertmanager"),
+)
 
 
 def read_secret_files(document: Document) -> None:

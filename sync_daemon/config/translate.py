@@ -114,7 +114,7 @@ def _with_value(message: str, detail: ErrorDetails, path: Path) -> str:
 
 
 def _is_secret(path: Path) -> bool:
-    names = {"token", "access_key", "secret_key", "webhook_secret", "alertmanager"}
+    names = {"token", "access_key", "secret_key", "webhook_secret", "api_token", "alertmanager"}
     return bool(path) and path[-1] in names
 
 

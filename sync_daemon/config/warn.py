@@ -7,6 +7,9 @@ from sync_daemon.config.document import Document
 from sync_daemon.config.entries import Model, Version, mapping, models, text
 from sync_daemon.config.problems import Path, Problem, clip, in_file_order
 
+_GUESSED = 16
+"""Characters that a secret should have."""
+
 _NOT_YET = "is checked but has no effect in this release"
 
 
@@ -20,6 +23,7 @@ def find_warnings(document: Document) -> tuple[Problem, ...]:
             *_same_revision(found),
             *_possible_clashes(found),
             *_nothing_to_do(found),
+            *_doors(document),
         )
     )
 
@@ -72,3 +76,17 @@ def _possible_clashes(found: tuple[Model, ...]) -> Iterator[Doubt]:
 def _nothing_to_do(found: tuple[Model, ...]) -> Iterator[Doubt]:
     if not found:
         yield ("models",), "there are no models", "nothing will be mirrored"
+
+
+def _doors(document: Document) -> Iterator[Doubt]:
+    """What lets others start runs: a server must listen, and its secret be hard to guess."""
+    schedule = mapping(document.tree, "schedule")
+    for key in ("webhook_secret", "api_token"):
+        if not (secret := text(schedule, key)):
+            continue
+        if mapping(document.tree, "metrics").get("listen") in {False, "off"}:
+            hint = "the daemon listens on metrics.listen alone"
+            yield ("schedule", key), "has no effect while metrics.listen is off", hint
+        if len(secret) < _GUESSED:
+            hint = f"take {_GUESSED} or more, for instance of `openssl rand -hex 32`"
+            yield ("schedule", key), "is so short that it can be guessed", hint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -12,22 +12,36 @@ from sync_daemon import bootstrap
 from sync_daemon.config import ModelEntry, Settings, Timing
 from sync_daemon.domain.wanted import Wanted, WantedTags
 
-Kind = Literal["start", "incremental", "window", "full", "verify"]
+Kind = Literal["start", "incremental", "window", "full", "verify", "webhook", "request"]
 TIMED: tuple[Kind, ...] = ("incremental", "full", "verify")
 """Kinds that have a key in the YAML, for all models and for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run by hand: of these models (none: all). The id of the run ends with `run`; two that
+    differ in nothing else are the same."""
+
+    models: tuple[str, ...]
+    full: bool
+    run: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """Something to do. `model` is empty in a job for all that have no times of their own.
 
-    `start` brings what is declared and not published, `window` what waited for the window.
+    `start` brings what is declared and not published, `window` what waited for the window;
+    `webhook` is for a model that changed at the Hub, `request` for what was `asked` for.
     """
 
     kind: Kind
     model: str = ""
+    asked: Asked | None = None
 
     def __str__(self) -> str:
+        if self.asked is not None:
+            return f"{self.kind} {self.asked.run}"
         return f"{self.kind} {self.model}".strip()
 
 
@@ -95,6 +109,8 @@ def next_runs(settings: Settings, now: datetime) -> tuple[NextRun, ...]:
 def covered(settings: Settings, job: Job) -> tuple[Wanted | WantedTags, ...]:
     """Return the entries of the YAML that a job of syncing is for."""
     entries = bootstrap.entries(settings)
+    if job.asked is not None and job.asked.models:
+        return tuple(entry for entry in entries if entry.model in job.asked.models)
     if job.model:
         return tuple(entry for entry in entries if entry.model == job.model)
     if job.kind not in TIMED:

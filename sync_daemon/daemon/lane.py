@@ -29,10 +29,10 @@ class Lane:
         """Begin to work."""
         self._thread.start()
 
-    def offer(self, job: Job) -> bool:
-        """Ask for a job; False if the same one still runs or waits."""
+    def offer(self, job: Job, *, again: bool = False) -> bool:
+        """Ask for a job; False if the same one still waits or, but for `again`, runs."""
         with self._changed:
-            if job == self._running or job in self._waiting:
+            if job in self._waiting or (job == self._running and not again):
                 return False
             self._waiting.append(job)
             self._changed.notify()

@@ -27,6 +27,7 @@ from sync_daemon.daemon.jobs import Job, plan
 from sync_daemon.daemon.lane import Lane
 from sync_daemon.daemon.notify import Notifier
 from sync_daemon.daemon.progress import Progress
+from sync_daemon.daemon.requests import Requests
 from sync_daemon.daemon.schedule import Schedule
 from sync_daemon.daemon.work import Work
 from sync_daemon.domain.errors import SyncError
@@ -78,7 +79,7 @@ class Service:
     `emit` that tells the listeners it is called with; `listeners` are told every event;
     `on_start` are given that `emit`; `every_minute` are called about so often, on a thread of
     their own; `on_settings` are told of each valid configuration after the first one, and may
-    refuse it by a ConfigurationError.
+    refuse it by a ConfigurationError; `requests` are jobs that others ask for.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Service:
         on_start: Iterable[Callable[[Emit], None]] = (),
         every_minute: Iterable[Callable[[], None]] = (),
         on_settings: Iterable[Callable[[Settings], None]] = (),
+        requests: Requests | None = None,
         work: type[Work] = Work,
         last_moments: float = LAST_MOMENTS,
     ) -> None:
@@ -110,6 +112,7 @@ class Service:
         self._on_start = tuple(on_start)
         self._every_minute = tuple(every_minute)
         self._on_settings = tuple(on_settings)
+        self._requests = requests or Requests(clock.monotonic)
         self._make_work = work
         self._last_moments = last_moments
         self._progress = Progress(clock.monotonic)
@@ -149,6 +152,7 @@ class Service:
         """Do a job, and note that it was done."""
 
         def done(job: Job) -> None:
+            self._requests.begin(job)
             do(job)
             self._owed.pop(job, None)
 
@@ -160,6 +164,8 @@ class Service:
             self._reload()
         for job in self._schedule.due(self._clock.now()):
             self._offer(job)
+        for job in self._requests.due():
+            self._runs.offer(job, again=True)
         now = self._clock.monotonic()
         if self._every_minute and now - self._chores_at >= _MINUTE:
             self._chores_at = now
@@ -235,6 +241,7 @@ class Service:
     # -- the end -----------------------------------------------------------------------
 
     def _end(self) -> tuple[str, ...]:
+        self._requests.close()
         self._notifier.stopping()
         self._notifier.status("stopping")
         deadline = self._clock.monotonic() + self._last_moments

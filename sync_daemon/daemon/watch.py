@@ -23,9 +23,12 @@ from sync_daemon.daemon.health import (
     reach,
     tell_space,
 )
+from sync_daemon.daemon.hooks import Hooks
 from sync_daemon.daemon.jobs import Planned, plan
+from sync_daemon.daemon.requests import Requests
 from sync_daemon.daemon.web import Routes, Web, serve
 from sync_daemon.domain.errors import SyncError
+from sync_daemon.domain.events import Event
 from sync_daemon.observers.alerts import Alerts
 from sync_daemon.observers.fanout import Listener
 from sync_daemon.observers.metrics import Metrics
@@ -39,13 +42,20 @@ LAST_WORDS = 2.0
 
 
 class Watch:
-    """A context manager. `complain` is told of trouble with the server of metrics.
+    """A context manager. `complain` is told of trouble with the server of metrics; `requests`
+    are given the jobs that its clients ask for.
 
     Raises ConfigurationError for an address that cannot be listened on, and for alerts that
     cannot be sent.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        complain: Callable[[str], None],
+        requests: Requests,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._complain = complain
@@ -56,6 +66,7 @@ class Watch:
         self.metrics = Metrics(bootstrap.declared(settings))
         self._punctual = Punctuality(time.monotonic, _allowance(settings, clock.now()))
         self._ready = Remembered(self._reach, time.monotonic)
+        self._hooks = Hooks(settings, requests, time.monotonic, self._tell)
         self.alerts: Alerts = alerting.open_alerts(settings, clock)
 
     def __enter__(self) -> Self:
@@ -81,6 +92,9 @@ class Watch:
         self._emit = emit
         self.alerts.attach(emit)
 
+    def _tell(self, event: Event) -> None:
+        self._emit(event)
+
     def every_minute(self) -> None:
         """Look at the store and the time. Blocks while the store does."""
         store = self._store or self._open()
@@ -96,6 +110,7 @@ class Watch:
             self._served.close()
             self._served = served
         alerting.configure(self.alerts, settings, self._clock)
+        self._hooks.configure(settings)
         self.metrics.declare(bootstrap.declared(settings))
         self._punctual.allow(_allowance(settings, self._clock.now()))
         moved, self._settings = settings.store != self._settings.store, settings
@@ -119,7 +134,7 @@ class Watch:
 
     def _routes(self) -> Routes:
         checks: dict[str, Check] = {"store": self._ready, "runs": self._punctual.check}
-        return health_routes(self.metrics.exposition, checks)
+        return {**health_routes(self.metrics.exposition, checks), **self._hooks.routes()}
 
     def _reach(self) -> str | None:
         if (store := self._store) is None:

@@ -46,7 +46,11 @@ class Work:
             entries = covered(settings, job)
             if job.kind == "start":
                 entries = tuple(entry for entry in entries if _is_missing(entry, engine))
-            if entries:
+            asked = job.asked
+            if asked is not None:
+                how, models = How(full=asked.full), frozenset(asked.models)
+                engine.run(entries, how, models=models, ending=asked.run)
+            elif entries:
                 engine.run(entries, How(full=job.kind == "full"))
         except Exception as error:  # noqa: BLE001 - a run that fails must not end the daemon
             self.close()

@@ -439,6 +439,41 @@ class ConfigInvalid(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TriggerAccepted(Event):
+    """A webhook or a client asked for a run of `models` (none: all); `run` is its id's end."""
+
+    name: ClassVar[str] = "trigger.accepted"
+    by: str
+    models: tuple[str, ...]
+    run: str | None = None
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerIgnored(Event):
+    """A webhook with the right secret that leads to no run."""
+
+    name: ClassVar[str] = "trigger.ignored"
+    level: ClassVar[Level] = "debug"
+    by: str
+    repository: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRefused(Event):
+    """Requests for runs were refused, `count` since the last such event; this is the newest."""
+
+    name: ClassVar[str] = "trigger.refused"
+    level: ClassVar[Level] = "warning"
+    by: str
+    status: int
+    reason: str
+    client: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class AlertTold(Event):
     """An alert began, went on (told again) or is over. Its level is never filtered out."""
 

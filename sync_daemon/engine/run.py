@@ -61,12 +61,14 @@ class Engine:
         how: How,
         only: frozenset[str] = frozenset(),
         models: frozenset[str] = frozenset(),
+        ending: str = "",
     ) -> RunReport:
         """Sync, or plan, all entries; never raises for one of them (I6).
 
         `only` names the versions that are meant (none: all), tags expanded; `models` those
-        that `entries` were chosen by, for the report. Raises Unavailable or StoreRefused
-        when the store cannot be used at all.
+        that `entries` were chosen by, for the report; `ending`, 8 hexadecimal digits, is what
+        the run id is to end with, for who asked for the run before it began. Raises
+        Unavailable or StoreRefused when the store cannot be used at all.
         """
         self.vault.open(create=how.apply)
         self.vault.forget()
@@ -77,7 +79,7 @@ class Engine:
         if how.apply and how.full:
             self._clean_up()
         started, began = self.clock.now(), self.clock.monotonic()
-        run_id = f"{started:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{uuid.uuid4().hex[:8]}"
+        run_id = f"{started:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{ending or uuid.uuid4().hex[:8]}"
         catalog = Catalog(self.origins, self.retry)
         self._begin_records()
         with ThreadPoolExecutor(JOBS, thread_name_prefix="version") as pool:

@@ -15,23 +15,13 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from sync_daemon.domain.events import (
-    AlertsLost,
-    AlertTold,
-    AlertUndelivered,
     BytesMoved,
-    ConfigInvalid,
-    ConfigReloaded,
-    DaemonStarted,
-    DaemonStopped,
-    DamageFound,
     Event,
     Level,
     RunFailed,
     RunFinished,
     RunSkipped,
     RunStarted,
-    StoreMeasured,
-    VerifyFinished,
 )
 from sync_daemon.observers.journald import PRIORITIES, priority_of
 from sync_daemon.observers.levels import LIBRARY_MESSAGE, Levels
@@ -42,11 +32,10 @@ from sync_daemon.observers.mask import Mask
 Format = Literal["json", "text"]
 Fields = MutableMapping[str, Any]
 
-_OF_NO_RUN = (
-    *(DaemonStarted, DaemonStopped, ConfigReloaded, ConfigInvalid, RunSkipped, StoreMeasured),
-    *(VerifyFinished, DamageFound, AlertTold, AlertUndelivered, AlertsLost),
+_BESIDE_RUNS = frozenset(
+    {"daemon", "config", "alert", "alerts", "trigger", "verify", "damage", "store"}
 )
-"""They may come while a run is on, and have nothing to do with it."""
+"""Families of events that may come while a run is on, and have nothing to do with it."""
 
 
 class Logs:
@@ -93,7 +82,7 @@ class Logs:
         if isinstance(event, RunStarted):
             self._run = event.run_id, threading.get_ident()
         if self._levels.show(event.name, event.level):
-            run = None if isinstance(event, _OF_NO_RUN) else self._run
+            run = None if _is_beside(event) else self._run
             fields = event.fields()
             self._put(event.name, event.level, fields, run=run, priority=priority_of(event))
         if isinstance(event, RunFinished) or self._is_end(event):
@@ -135,6 +124,10 @@ class Logs:
             self._page.write(name, level, fields, priority)
         if (file := self._file) is not None:
             file[1].write(name, level, fields, priority)
+
+
+def _is_beside(event: Event) -> bool:
+    return isinstance(event, RunSkipped) or event.name.partition(".")[0] in _BESIDE_RUNS
 
 
 class _Target(Protocol):

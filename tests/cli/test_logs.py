@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.e2e.test_daemon import wait_until
-from tests.support.daemon import Daemon
+from tests.support.daemon import COMMAND, Daemon
 
 MODEL = {"name": "m", "repo": "org/m"}
 
@@ -105,10 +105,8 @@ def test_the_journal_gets_priorities_and_nobody_else_does(cli: Cli, tmp_path: Pa
         found = os.fstat(stream.fileno())
         named = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
         daemon = Daemon(cli.config, named)
-        command = ["run-once", "--log-level", "debug"]
-        given = [*daemon.start(*command).args][:-2]  # type: ignore[misc]
         subprocess.run(
-            [*given, *command[1:]],
+            [*COMMAND, "--config", str(cli.config), "run-once", "--log-level", "debug"],
             stderr=stream,
             stdout=subprocess.DEVNULL,
             env=daemon.environment(),

@@ -70,6 +70,17 @@ def test_sections_of_later_releases_draw_a_warning_each() -> None:
     ]
 
 
+def test_a_secret_that_starts_runs_must_be_long_and_somebody_must_listen() -> None:
+    text = "metrics: {listen: off}\nschedule: {webhook_secret: short, api_token: %s}"
+    warnings = read(SMALL + text % ("x" * 16)).warnings
+    assert [(str(one.path), one.message) for one in warnings] == [
+        ("schedule.webhook_secret", "has no effect while metrics.listen is off"),
+        ("schedule.webhook_secret", "is so short that it can be guessed"),
+        ("schedule.api_token", "has no effect while metrics.listen is off"),
+    ]
+    assert read(SMALL + "schedule: {webhook_secret: %s}" % ("x" * 16)).warnings == ()
+
+
 def test_a_time_zone_alone_draws_no_warning() -> None:
     assert read(SMALL + "schedule: {timezone: Europe/Berlin}").warnings == ()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sync_daemon import bootstrap
 from sync_daemon.daemon.differences import differences
-from sync_daemon.daemon.jobs import Job, covered, next_runs, plan
+from sync_daemon.daemon.jobs import Asked, Job, covered, next_runs, plan
 from tests.daemon.conftest import Configure
 
 OWN: list[dict[str, Any]] = [
@@ -40,6 +40,9 @@ def test_a_model_with_times_of_its_own_is_left_out_of_the_common_job(configure: 
     assert models(Job("incremental", "a")) == ["a"]
     assert models(Job("full")) == ["b"]
     assert models(Job("start")) == models(Job("window")) == ["a", "b"]
+    assert models(Job("webhook", "a")) == ["a"]
+    assert models(Job("request", asked=Asked((), full=True, run="1"))) == ["a", "b"]
+    assert models(Job("request", asked=Asked(("b", "gone"), full=True, run="1"))) == ["b"]
 
 
 def test_where_every_model_has_its_own_times_there_is_no_common_job(configure: Configure) -> None:

@@ -16,6 +16,7 @@ from sync_daemon.config import Settings
 from sync_daemon.daemon import service as module
 from sync_daemon.daemon.jobs import Job
 from sync_daemon.daemon.notify import Notifier
+from sync_daemon.daemon.requests import Requests
 from sync_daemon.daemon.service import LONGEST_SILENCE, Hangup, Service
 from sync_daemon.daemon.work import Work
 from sync_daemon.domain.errors import ConfigurationError
@@ -208,6 +209,27 @@ def test_a_reload_is_told_to_those_who_have_to_know(configure: Configure) -> Non
     assert bench.fed.sent["RELOADING"] == 2
     assert bench.fed.sent["READY"] == 3
     assert bench.done.count("start") == 1, "the models did not change"
+
+
+def test_what_was_asked_for_is_done_and_once_more_if_it_was_asked_for_meanwhile(
+    configure: Configure,
+) -> None:
+    """A webhook's run of three minutes, and a second webhook in the middle of it."""
+    clock, job = FakeClock(), Job("webhook", "a")
+    requests = Requests(clock.monotonic)
+    bench = Bench(configure(schedule={"incremental": "off", "full": "off"}), requests=requests)
+    bench.lasts["webhook a"], bench.end = 180.0, HOUR
+    turns = iter(range(1000))
+
+    def ask() -> None:
+        if next(turns) in {1, 3}:
+            requests.add(job)
+
+    bench.on_turn = ask
+    bench.run()
+    assert bench.done == ["start", "webhook a", "webhook a"]
+    assert requests.closed
+    assert not bench.told.named("run.skipped")
 
 
 def test_what_does_not_end_in_time_is_named(configure: Configure) -> None:

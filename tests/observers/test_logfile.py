@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_of_the_configuration(
     elif kind == "a pipe":
         os.mkfifo(path)
     paths = {"no folder": path / "below" / "it", "a device": Path("/dev/null")}
-    with pytest.raises(ConfigurationError, match="log.file: .* cannot be opened: .") as caught:
+    with pytest.raises(ConfigurationError, match=r"log.file: .* cannot be opened: .") as caught:
         make(paths.get(kind, path))
     assert caught.value.hint
 
