@@ -28,7 +28,26 @@ _SOON = 0.25
 """Seconds that a chunk may take before what has come of it is accounted for."""
 
 _PROGRESS = 64 * 1024
-"""Bytes after which a broken answer was not in vain and does not count as a failed attempt."""
+"""Bytes after which a broken answer was not in vain and does not count as a failed attempt,
+unless they came more slowly than is allowed."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Bytes, and the seconds that they were waited for, of one range and all its answers."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+
+    def add(self, count: int, seconds: float) -> None:
+        """Note what came."""
+        self.bytes, self.seconds = self.bytes + count, self.seconds + seconds
+
+    def take(self) -> float:
+        """Return the bytes per second, and begin anew."""
+        speed = self.bytes / self.seconds
+        self.bytes, self.seconds = 0, 0.0
+        return speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +77,21 @@ class Filler:
         raises, DigestMismatch when the bytes of two answers may not belong together, and
         Interrupted as soon as `alive()` is false.
         """
-        done, lap = 0, Lap(self.pace)
+        done, lap, waiting = 0, Lap(self.pace, fetch.origin.name), Waiting()
 
         def read_on() -> None:
             nonlocal done
-            before = done
+            before, waited = done, 0.0
             try:
-                with self._open_rest(fetch, start, view, done) as reader:
-                    for count, seconds in self.pump(fetch, reader, view[done:], alive):
-                        done += count
+                with self._open_rest(fetch, start, view[:done], len(view), alive) as reader:
+                    for count, seconds in self.pump(fetch, reader, view[done:], alive, waiting):
+                        done, waited = done + count, waited + seconds
                         filled(done)
                         if lap.lags(count, seconds) and fetch.file.ranges:
                             return  # the rest of it is asked for anew
             except OriginUnavailable as error:
-                if done - before < _PROGRESS or isinstance(error, TooSlow):
+                slow = done - before < self.min_speed * waited
+                if done - before < _PROGRESS or slow or isinstance(error, TooSlow):
                     raise
                 if self.clock.wait(_PAUSE):
                     raise Interrupted(f"{fetch}: stopped") from error
@@ -85,40 +105,51 @@ class Filler:
             self.retry(f"fetch {fetch}", read_on)
 
     @contextmanager
-    def _open_rest(self, fetch: Fetch, start: int, view: memoryview, done: int) -> Iterator[Reader]:
-        """Open what is missing behind the first `done` bytes of `view`.
+    def _open_rest(
+        self,
+        fetch: Fetch,
+        start: int,
+        known: memoryview,
+        size: int,
+        alive: Callable[[], bool],
+    ) -> Iterator[Reader]:
+        """Open what is missing of `size` bytes behind those that are known.
 
         A server without ranges sends them again. They may be hashed already, so that they
         are not replaced but compared.
         """
-        again = 0 if fetch.file.ranges else done
-        with self.open(fetch, start + done - again, start + len(view)) as reader:
-            self._compare(fetch, reader, view[:again])
+        again = 0 if fetch.file.ranges else len(known)
+        with self.open(fetch, start + len(known) - again, start + size) as reader:
+            self._compare(fetch, reader, known[:again], alive)
             yield reader
 
-    def _compare(self, fetch: Fetch, reader: Reader, known: memoryview) -> None:
-        scratch, done = memoryview(bytearray(min(len(known), _PROGRESS))), 0
-        while done < len(known):
-            allowed = self.throttle.allow(min(len(scratch), len(known) - done))
-            count = reader.readinto(scratch[:allowed])
-            if not count:
-                raise OriginUnavailable(f"{fetch}: the answer ended early", hint="run again")
-            meter.active().add(fetched=count)
-            if scratch[:count] != known[done : done + count]:
+    def _compare(
+        self, fetch: Fetch, reader: Reader, known: memoryview, alive: Callable[[], bool]
+    ) -> None:
+        scratch, waiting = memoryview(bytearray(min(len(known), _PROGRESS))), Waiting()
+        for start in range(0, len(known), _PROGRESS):
+            expected = known[start : start + _PROGRESS]
+            got = scratch[: len(expected)]
+            for _ in self.pump(fetch, reader, got, alive, waiting):
+                pass
+            if got != expected:
                 message = f"{fetch}: the file changed while it was read"
                 raise DigestMismatch(message, hint="run again")
-            done += count
 
     def open(self, fetch: Fetch, start: int, stop: int) -> Reader:
         """Open a range of the file that `fetch` wants."""
         return fetch.origin.open(fetch.repository, fetch.commit, fetch.file, start, stop)
 
     def pump(
-        self, fetch: Fetch, reader: Reader, view: memoryview, alive: Callable[[], bool]
+        self,
+        fetch: Fetch,
+        reader: Reader,
+        view: memoryview,
+        alive: Callable[[], bool],
+        waiting: Waiting,
     ) -> Iterator[tuple[int, float]]:
         """Fill `view` from `reader`; yield the bytes of each step, and the seconds waited."""
         done = allowed = 0
-        waited, moved = 0.0, 0
         while done < len(view):
             if not alive():
                 message = f"{fetch}: given up"
@@ -126,7 +157,7 @@ class Filler:
             allowed = allowed or self.throttle.allow(len(view) - done)
             count, seconds, broken = self._read(reader, view[done : done + allowed])
             self.pace.record(count, seconds)
-            waited, moved = waited + seconds, moved + count
+            waiting.add(count, seconds)
             if not count and broken is None:
                 message = f"{fetch}: the answer ended {len(view) - done} bytes early"
                 raise OriginUnavailable(message, hint="the next run goes on from here")
@@ -136,9 +167,8 @@ class Filler:
             yield count, seconds
             if broken is not None:
                 raise broken
-            if waited >= self.patience:
-                self._check_speed(fetch, moved / waited)
-                waited, moved = 0.0, 0
+            if waiting.seconds >= self.patience:
+                self._check_speed(fetch, waiting.take())
 
     def _read(
         self, reader: Reader, view: memoryview

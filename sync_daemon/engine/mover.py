@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import dataclass
+from functools import partial
 
 from sync_daemon import meter
 from sync_daemon.domain import keys
@@ -25,10 +26,10 @@ from sync_daemon.domain.errors import (
 )
 from sync_daemon.domain.events import BlobResumed, BytesMoved, JournalLost
 from sync_daemon.engine.blob import Blob, Piece, Receipt
-from sync_daemon.engine.fill import Filler
+from sync_daemon.engine.fill import Filler, Waiting
 from sync_daemon.engine.journal import Journals
 from sync_daemon.engine.ordered import Streamed
-from sync_daemon.engine.retry import Retry
+from sync_daemon.engine.retry import Retry, origin_can_heal
 from sync_daemon.ports import Clock, Emit, ObjectStore, Part
 
 HEARTBEAT = 20.0
@@ -60,12 +61,17 @@ class Mover:
         Of a serial blob: all parts.
         """
         if blob.serial:
-            self.retry(f"fetch {blob.fetch}", lambda: self._carry_serially(blob))
+            what = f"fetch {blob.fetch}"
+            self.retry(what, lambda: self._carry_serially(blob), heals=origin_can_heal)
             return
         view = blob.view(piece)
         hashing = Streamed(blob.hash, piece.start, view)
         self.filler.fill(
-            blob.fetch, piece.start, view, alive=lambda: self._alive(blob), filled=hashing.advance
+            blob.fetch,
+            piece.start,
+            view,
+            alive=lambda: self._alive(blob, piece),
+            filled=hashing.advance,
         )
         hashing.finish()
         if blob.arrived(piece) and blob.parts > 1:
@@ -81,25 +87,28 @@ class Mover:
         blob.reset()
         blob.cursor = blob.size
         blob.buffers[0] = buffer
+        waiting = Waiting()
         with self.filler.open(blob.fetch, 0, blob.size) as reader:
             for number in range(blob.parts):
                 start, stop = blob.span(number)
                 view = memoryview(buffer)[: stop - start]
-                for _ in self.filler.pump(blob.fetch, reader, view, lambda: self._alive(blob)):
+                alive = partial(self._alive, blob)
+                for _ in self.filler.pump(blob.fetch, reader, view, alive, waiting):
                     pass
                 blob.hash.update(view)
                 self._store_part(blob, number, view)
 
-    def _alive(self, blob: Blob) -> bool:
-        """Tell whether a part is still worth fetching; after a stop, for a while, if it is kept."""
+    def _alive(self, blob: Blob, piece: Piece | None = None) -> bool:
+        """Tell whether bytes are still worth fetching; after a stop, for a while, if they are
+        kept: then the rest of their part is on its way as well."""
+        kept = blob.resumable and piece is not None and blob.cursor >= blob.span(piece.part)[1]
         if not self.stop.is_set():
-            kept = isinstance(blob.failure, Deferred) and blob.resumable
-            return blob.failure is None or kept
+            return blob.failure is None or (isinstance(blob.failure, Deferred) and kept)
         if self._stopped is None:
             self._stopped = self.clock.monotonic()
         blob.fail(Interrupted(f"{blob.fetch}: stopped; the next run takes it up again"))
         late = self.clock.monotonic() - self._stopped > STOP_GRACE
-        return isinstance(blob.failure, Interrupted) and blob.resumable and not late
+        return isinstance(blob.failure, Interrupted) and kept and not late
 
     def _store_part(self, blob: Blob, number: int, view: memoryview) -> None:
         upload = self._ensure_upload(blob)

@@ -49,7 +49,7 @@ class Pace:
         self._waited = 0.0
         self.limit = self._few
         self.fast = False
-        self._laps: deque[float] = deque(maxlen=64)
+        self._laps: dict[str, deque[float]] = {}
 
     def record(self, count: int, waited: float) -> None:
         """Note `count` bytes that one connection brought in `waited` seconds."""
@@ -65,19 +65,22 @@ class Pace:
         if self.limit > before:
             self._raised()
 
-    def compare(self, speed: float) -> bool:
-        """Note the speed of a range over one lap; return whether it lags behind the others."""
+    def compare(self, origin: str, speed: float) -> bool:
+        """Note the speed of a range over one lap; return whether it lags behind the others of
+        its origin."""
         with self._lock:
-            self._laps.append(speed)
-            usual = median(self._laps) if len(self._laps) >= _LEAST_LAPS else 0.0
+            laps = self._laps.setdefault(origin, deque(maxlen=64))
+            laps.append(speed)
+            usual = median(laps) if len(laps) >= _LEAST_LAPS else 0.0
         return speed * LAGGING < usual
 
 
 class Lap:
     """Watches the speed of one range."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, origin: str) -> None:
         self._pace = pace
+        self._origin = origin
         self._bytes = 0
         self._waited = 0.0
         self._told = False
@@ -88,6 +91,6 @@ class Lap:
         self._waited += waited
         if self._told or self._waited < LAP:
             return False
-        self._told = self._pace.compare(self._bytes / self._waited)
+        self._told = self._pace.compare(self._origin, self._bytes / self._waited)
         self._bytes, self._waited = 0, 0.0
         return self._told

@@ -19,7 +19,13 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from sync_daemon.domain.errors import DigestMismatch, Interrupted, OriginLied, Unavailable
+from sync_daemon.domain.errors import (
+    DigestMismatch,
+    Interrupted,
+    OriginLied,
+    OriginUnavailable,
+    Unavailable,
+)
 from sync_daemon.domain.events import RequestRetried
 from sync_daemon.ports import Clock, Emit
 
@@ -41,8 +47,14 @@ class Retry:
     clock: Clock
     total: float = 900.0
 
-    def __call__(self, what: str, work: Callable[[], T]) -> T:
-        """Return what `work` returns.
+    def __call__(
+        self,
+        what: str,
+        work: Callable[[], T],
+        *,
+        heals: Callable[[BaseException], bool] | None = None,
+    ) -> T:
+        """Return what `work` returns; `heals` tells which errors another try may mend.
 
         Raises its last error when patience has run out, one that cannot heal at once, and
         Interrupted when the stop event is set while waiting.
@@ -75,7 +87,7 @@ class Retry:
         retrying = Retrying(
             stop=spent,
             wait=wait,
-            retry=retry_if_exception(can_heal),
+            retry=retry_if_exception(heals or can_heal),
             sleep=self._sleep,
             before_sleep=tell,
             reraise=True,
@@ -93,3 +105,8 @@ def can_heal(error: BaseException) -> bool:
     if isinstance(error, DigestMismatch):
         return False
     return isinstance(error, Unavailable | OriginLied)
+
+
+def origin_can_heal(error: BaseException) -> bool:
+    """Tell it of an origin's errors only: for work whose other parts try again themselves."""
+    return can_heal(error) and isinstance(error, OriginUnavailable | OriginLied)

@@ -86,7 +86,7 @@ class Engine:
             wanted, failed = _expand(tuple(entries), catalog, pool)
             wanted = tuple(one for one in wanted if not only or one.version in only)
             versions = len(wanted) + len(failed)
-            self.emit(RunStarted(run_id=run_id, mode=_mode(how), versions=versions))
+            self._announce(how, RunStarted(run_id=run_id, mode=_mode(how), versions=versions))
             tools = self._tools(catalog, wanted)
             done = pool.map(lambda one: self._one(one, tools, how), wanted)
             reports = sorted([*done, *failed], key=lambda r: (r.model, r.version))
@@ -100,8 +100,13 @@ class Engine:
             self._keep(report)
         if how.apply and how.full:
             self._remove_old_reports(report)
-        self.emit(_finished(report))
+        self._announce(how, _finished(report))
         return report
+
+    def _announce(self, how: How, event: RunStarted | RunFinished) -> None:
+        """Tell that a run begins or ends; a plan is none."""
+        if how.apply:
+            self.emit(event)
 
     def _begin_records(self) -> None:
         history = PastRuns(self.vault.store, self.clock)

@@ -180,7 +180,7 @@ def _with_result(row: Row, run: LastRun, quiet: set[Name]) -> Row:
     if name in quiet:
         return replace(row, last={"status": "unchanged", "reasons": [], "error": None})
     result = run.results.get(name)
-    if result is None:
+    if result is None or _is_outdated(result, row, run):
         return row
     last = {
         "status": result.get("status"),
@@ -188,6 +188,13 @@ def _with_result(row: Row, run: LastRun, quiet: set[Name]) -> Row:
         "error": result.get("error"),
     }
     return replace(row, last=last)
+
+
+def _is_outdated(result: Mapping[str, Any], row: Row, run: LastRun) -> bool:
+    """Tell whether another run, while this one left the version to it or later, published it."""
+    pointer = row.stored.pointer if row.stored else None
+    passed = result.get("status") in {"skipped", "interrupted"}
+    return passed and pointer is not None and pointer.published_at > run.started
 
 
 def newest_run(browser: Browser, now: datetime) -> LastRun | None:

@@ -377,6 +377,7 @@ class Transfer:
                     origin=blob.fetch.origin.name,
                 )
             )
+        _let_go(error)
         blob.future.set_exception(error)
 
     def _tell(self, blob: Blob, receipt: Receipt) -> None:
@@ -398,3 +399,12 @@ class Transfer:
         seconds = round(self._clock.monotonic() - blob.started, 3)
         blob.fetch.meter.note(blob.fetch.file.path, blob.size, seconds, error)
         return seconds
+
+
+def _let_go(error: BaseException) -> None:
+    """Drop the frames that an expected error holds, and with them the buffers: it is kept for
+    as long as the run lasts."""
+    seen: BaseException | None = error
+    while isinstance(error, SyncError) and seen is not None:
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
