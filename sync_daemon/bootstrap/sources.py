@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 
 from sync_daemon.bootstrap.ways import path_text, proxy_text
@@ -61,7 +61,7 @@ def origins(
             if way not in clients:
                 clients[way] = stack.enter_context(closing(_client(settings, *way, governor)))
         yield {
-            name: _origin(name, settings, clients[_way(config)], emit, clock)
+            name: _origin(name, settings, clients[_way(config)], emit, clock, governor=governor)
             for name, config in settings.origins.items()
         }
 
@@ -86,26 +86,40 @@ def _client(settings: Settings, ca_file: str | None, proxy: str | None, governor
     )
 
 
-def _origin(name: str, settings: Settings, http: Http, emit: Emit, clock: Clock) -> Origin:
+def _origin(
+    name: str, settings: Settings, http: Http, emit: Emit, clock: Clock, *, governor: Governor
+) -> Origin:
     config = settings.origins[name]
+
+    def waited() -> float:
+        return governor.waited
+
     match config:
         case HubSettings():
             from sync_daemon.origins.huggingface import HuggingFace  # noqa: PLC0415 - 0.1 s
 
-            endpoints = _endpoints(name, config, settings.alerts.failure_rate, emit, clock)
+            endpoints = _endpoints(
+                name, config, settings.alerts.failure_rate, emit, clock, waited=waited
+            )
             return HuggingFace(name, endpoints, config.token, http=http)
         case HttpSettings():
             headers = {key: value.reveal() for key, value in config.headers.items()}
             files = files_of(name, settings)
             served = HttpOrigin(name, config.url, http=http, files=files, headers=headers)
-            return Watched(served, config.url, clock=clock, emit=emit)
+            return Watched(served, config.url, clock=clock, emit=emit, waited=waited)
         case DirectorySettings():
             folder = DirectoryOrigin(name, config.path)
             return Watched(folder, str(config.path), clock=clock, emit=emit)
 
 
 def _endpoints(
-    name: str, config: HubSettings, rule: FailureRate, emit: Emit, clock: Clock
+    name: str,
+    config: HubSettings,
+    rule: FailureRate,
+    emit: Emit,
+    clock: Clock,
+    *,
+    waited: Callable[[], float],
 ) -> Endpoints:
     """Return the endpoints of an origin; their place in the list is their priority, unless said."""
     return Endpoints(
@@ -119,6 +133,7 @@ def _endpoints(
         clock=clock,
         emit=emit,
         rule=FailureRule(rule.above, rule.within, rule.switch),
+        waited=waited,
     )
 
 

@@ -76,5 +76,6 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="list again and prove every stored blob; sound bytes are not fetched again",
+        help="list again and prove every stored blob; of files with a known digest, sound bytes"
+        " are not fetched again",
     )

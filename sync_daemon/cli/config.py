@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sync_daemon import bootstrap
+from sync_daemon import alerting, bootstrap
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import plural
 from sync_daemon.cli.session import Session
@@ -16,6 +16,7 @@ from sync_daemon.config import (
     json_schema,
 )
 from sync_daemon.domain.errors import ConfigurationError
+from sync_daemon.engine.clock import SystemClock
 
 
 def _validate(session: Session) -> int:
@@ -28,7 +29,8 @@ def _validate(session: Session) -> int:
     for warning in settings.warnings:
         session.notice("config.warning", "warning", str(warning))
     models = plural(len(settings.models), "model")
-    session.out.line(f"valid: {models}, {plural(versions, 'version')} or tag pattern declared")
+    patterns = "tag pattern" if versions == 1 else "tag patterns"
+    session.out.line(f"valid: {models}, {plural(versions, 'version')} or {patterns} declared")
     return 0
 
 
@@ -36,6 +38,7 @@ def _checked(session: Session) -> Settings:
     """Read the file and wire what needs no network. Raises ConfigurationError."""
     try:
         settings = session.read_settings()
+        alerting.sinks(settings, SystemClock(session.stop))
         with bootstrap.origins(settings, lambda _: None):
             return settings
     except ConfigurationError as error:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
-from sync_daemon import bootstrap
+from sync_daemon import alerting, bootstrap
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import STYLES, Output, plural
 from sync_daemon.cli.session import Session
@@ -43,6 +43,7 @@ def run(session: Session) -> int:
 
 def _check(session: Session, settings: Settings, emit: Emit) -> Iterator[Check]:
     yield from _check_configuration(settings)
+    yield from _check_alerts(session, settings)
     yield doctor.check_memory(bootstrap.limits(settings))
     yield doctor.check_proxies(session.environ, settings.store.endpoint, _proxies(settings))
     yield _check_certificates(session.environ)
@@ -59,6 +60,18 @@ def _check_configuration(settings: Settings) -> Iterator[Check]:
         entries = plural(len(bootstrap.entries(settings)), "version")
         message = f"valid; {models}, {entries} or tag patterns declared"
         yield Check("configuration", "ok", message)
+
+
+def _check_alerts(session: Session, settings: Settings) -> Iterator[Check]:
+    """Look whether alerts can be sent, without sending any."""
+    try:
+        sinks = alerting.sinks(settings, SystemClock(session.stop))
+    except ConfigurationError as error:
+        yield Check("alerts", "fail", str(error), error.hint)
+        return
+    if sinks:
+        message = f"{plural(len(sinks), 'service')} to tell; `sync-daemon alerts test` tries"
+        yield Check("alerts", "ok", message)
 
 
 def _proxies(settings: Settings) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """What /healthz, /readyz and /metrics answer.
 
-/healthz: the process answers. /readyz: the store can be reached, and runs come as they should;
-otherwise 503 with the reasons. A probe never waits for a slow store behind another one.
+/healthz: the process answers. /readyz: the store can be reached, runs come as they should,
+and the last one could be made; otherwise 503 with the reasons. A probe never waits for a slow
+store behind another one.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from sync_daemon.domain.events import (
     BlobStored,
     BytesMoved,
     Event,
+    RunFailed,
     RunFinished,
     RunStarted,
     StoreMeasured,
+    VerifyFinished,
     VersionFailed,
     VersionPassed,
     VersionPublished,
@@ -128,6 +131,29 @@ class Punctuality:
             f"no run has ended or moved anything for {silent:,.0f} seconds;"
             f" {self._allowance:,.0f} are allowed"
         )
+
+
+class Makeable:
+    """A listener that knows whether runs can be made at all: a failure counts until a run is
+    finished, or the verification that failed is."""
+
+    def __init__(self) -> None:
+        self._failure: RunFailed | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take note of a failure, or of its end."""
+        failure = self._failure
+        if isinstance(event, RunFailed):
+            self._failure = event
+        elif isinstance(event, RunFinished) or (
+            isinstance(event, VerifyFinished) and failure and failure.job == event.job
+        ):
+            self._failure = None
+
+    def check(self) -> str | None:
+        """Return why the last run could not be made, or None."""
+        failure = self._failure
+        return f"{failure.job}: {failure.error}" if failure else None
 
 
 def tell_space(store: ObjectStore, emit: Emit, stored: int | None = None) -> None:

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
+from sync_daemon import __version__
 from sync_daemon.config import ConfigError, Settings
 from sync_daemon.daemon.differences import differences
 from sync_daemon.daemon.jobs import Job, plan
@@ -135,7 +136,8 @@ class Service:
                 attach(emit)
             for lane in self._lanes:
                 lane.start()
-            emit(DaemonStarted(tuple(map(str, self._schedule.jobs()))))
+            jobs = tuple(map(str, self._schedule.jobs()))
+            emit(DaemonStarted(jobs, __version__, str(self._settings.store.url)))
             self._notifier.ready()
             self._runs.offer(Job("start"))
             while not self._stop.is_set():

@@ -17,6 +17,7 @@ from sync_daemon import alerting, bootstrap
 from sync_daemon.config import Settings
 from sync_daemon.daemon.health import (
     Check,
+    Makeable,
     Punctuality,
     Remembered,
     health_routes,
@@ -65,6 +66,7 @@ class Watch:
         self.due: Callable[[], Mapping[str, datetime]] = dict
         self.metrics = Metrics(bootstrap.declared(settings))
         self._punctual = Punctuality(time.monotonic, _allowance(settings, clock.now()))
+        self._makeable = Makeable()
         self._ready = Remembered(self._reach, time.monotonic)
         self._hooks = Hooks(settings, requests, time.monotonic, self._tell)
         self.alerts: Alerts = alerting.open_alerts(settings, clock)
@@ -85,7 +87,7 @@ class Watch:
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """Who is to be told every event."""
-        return self.metrics, self._punctual, self.alerts
+        return self.metrics, self._punctual, self._makeable, self.alerts
 
     def attach(self, emit: Emit) -> None:
         """Say where its own events go."""
@@ -133,7 +135,11 @@ class Watch:
         return serve(settings.metrics.listen, self._routes(), self._complain)
 
     def _routes(self) -> Routes:
-        checks: dict[str, Check] = {"store": self._ready, "runs": self._punctual.check}
+        checks: dict[str, Check] = {
+            "store": self._ready,
+            "runs": self._punctual.check,
+            "last run": self._makeable.check,
+        }
         return {**health_routes(self.metrics.exposition, checks), **self._hooks.routes()}
 
     def _reach(self) -> str | None:

@@ -89,6 +89,11 @@ class Alert:
         """Whether it is still so."""
         return "firing" if self.ended is None else "resolved"
 
+    @property
+    def message(self) -> str:
+        """What is told: what was found, marked when it is so no more."""
+        return self.finding.message if self.ended is None else f"over: {self.finding.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:

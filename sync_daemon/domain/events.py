@@ -407,10 +407,13 @@ class VerifyFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class DaemonStarted(Event):
-    """The daemon has begun; `jobs` are those that its schedule knows."""
+    """The daemon, of this version, has begun; `jobs` are those that its schedule knows, `store`
+    is the URL of its store."""
 
     name: ClassVar[str] = "daemon.started"
     jobs: tuple[str, ...]
+    version: str
+    store: str
 
 
 @dataclass(frozen=True, slots=True)

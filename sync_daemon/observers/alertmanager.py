@@ -68,7 +68,7 @@ class Alertmanager:
                 **dict(found.labels),
             },
             "annotations": {
-                "summary": found.message,
+                "summary": alert.message,
                 "value": f"{found.value:g}",
                 "threshold": f"{found.threshold:g}",
             },

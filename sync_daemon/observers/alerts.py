@@ -254,5 +254,5 @@ def describe(alert: Alert) -> AlertTold:
         value=found.value,
         threshold=found.threshold,
         since=alert.since.isoformat(timespec="seconds"),
-        message=found.message,
+        message=alert.message,
     )

@@ -62,7 +62,7 @@ def _open(url: str, name: str) -> tuple[Any, Any]:
 def compose(alerts: Sequence[Alert]) -> tuple[str, str]:
     """Return the title and the text of a message."""
     lines = [
-        printable(f"{alert.state}, {alert.severity}, {alert.name}: {alert.finding.message}")
+        printable(f"{alert.state}, {alert.severity}, {alert.name}: {alert.message}")
         for alert in alerts[:MOST_LINES]
     ]
     if (more := len(alerts) - MOST_LINES) > 0:

@@ -62,6 +62,13 @@ class Average:
         self.asked, self.asked_at = self.asked + 1, now
 
 
+@dataclass(slots=True)
+class Flight:
+    """A body that is under way; `together` is the most that were so at once while it ran."""
+
+    together: int = 0
+
+
 class Window:
     """Requests and failures of the last `within`, to a ninety-sixth of it."""
 
@@ -100,6 +107,7 @@ class State:
     until: float = 0.0
     probe_until: float = 0.0
     reason: str = ""
+    flights: list[Flight] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -111,6 +119,18 @@ class State:
         self.window.add(when, requests, failures)
         self.requests += requests
         self.failures += failures
+
+    def begin_body(self) -> Flight:
+        """Note that a body is under way, until `end_body`."""
+        flight = Flight()
+        self.flights.append(flight)
+        for one in self.flights:
+            one.together = max(one.together, len(self.flights))
+        return flight
+
+    def end_body(self, flight: Flight) -> None:
+        """Note that a body is over."""
+        self.flights = [one for one in self.flights if one is not flight]
 
     def is_resting(self, now: float) -> bool:
         """Tell whether others should be asked first."""

@@ -38,7 +38,7 @@ from sync_daemon.domain.events import (
 )
 from sync_daemon.domain.report import EndpointTally
 from sync_daemon.origins.body import WatchedBody
-from sync_daemon.origins.endpoint import PROBE, Average, Endpoint, State, Window
+from sync_daemon.origins.endpoint import PROBE, Average, Endpoint, Flight, State, Window
 from sync_daemon.ports import Clock, Emit, History, Reader
 from sync_daemon.wire.places import place_of
 
@@ -84,11 +84,14 @@ class Endpoints:
         clock: Clock,
         emit: Emit,
         rule: FailureRule = FailureRule(),
+        waited: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`waited` returns for how many seconds this thread ever kept its requests back."""
         self._origin = origin
         self._clock = clock
         self._emit = emit
         self._rule = rule
+        self._waited = waited
         self._lock = threading.Lock()
         self._learning = threading.Lock()
         self._history: History | None = None
@@ -137,18 +140,23 @@ class Endpoints:
         `size` is in bytes: a short body says nothing of the speed.
         """
         state, began, reader = self._try_each(work, self._order(about, size))
+        with self._lock:
+            flight = state.begin_body()
 
         def judge(body: WatchedBody, error: BaseException | None) -> None:
-            self._judge_body(state, about, began, body, error)
+            self._judge_body(state, flight, body, error, about=about, began=began)
 
         return WatchedBody(reader, self._clock, judge)
 
     @contextmanager
     def timed(self, url: str) -> Iterator[None]:
-        """Measure the latency of an endpoint by a request that is answered shortly."""
-        began = self._clock.monotonic()
+        """Measure the latency of an endpoint by a request that is answered shortly.
+
+        What we kept the request back for ourselves is no latency.
+        """
+        began, waited = self._clock.monotonic(), self._waited()
         yield
-        seconds = self._clock.monotonic() - began
+        seconds = max(0.0, self._clock.monotonic() - began - (self._waited() - waited))
         with self._lock:
             self._state(url).latency.add(seconds)
         self._tell(EndpointMeasured(self._origin, url, round(seconds, 6)))
@@ -267,13 +275,16 @@ class Endpoints:
     def _judge_body(
         self,
         state: State,
-        about: Hashable,
-        began: float,
+        flight: Flight,
         body: WatchedBody,
         error: BaseException | None,
+        *,
+        about: Hashable,
+        began: float,
     ) -> None:
         event: Event | None = None
         with self._lock:
+            state.end_body(flight)
             record = self._record(about)
             record.sent[state.url] += body.size
             state.count(self._clock.now(), 1, int(isinstance(error, _FAILURES)))
@@ -285,7 +296,8 @@ class Endpoints:
                 if record.strikes[state.url] <= _TRUSTED_BREAKS:
                     record.strikes[state.url] = 0
                 if body.size >= _LEAST_BODY and body.seconds > 0:
-                    state.speed.add(body.size / body.seconds)
+                    # Bodies share the server's speed: one alone would always look faster.
+                    state.speed.add(body.size / body.seconds * flight.together)
                 state.recover(began)
                 event = self._switch(state)
         self._tell(self._asked(state, failed=isinstance(error, _FAILURES)), event)

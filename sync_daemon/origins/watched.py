@@ -6,7 +6,7 @@ refusal is an answer. How long an opening takes is what the way to the server ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sync_daemon.domain.digests import CommitId
@@ -22,11 +22,21 @@ _FAILURES = (OriginUnavailable, OriginLied)
 class Watched:
     """An origin around an origin. `endpoint` is where it is, for people."""
 
-    def __init__(self, origin: Origin, endpoint: str, *, clock: Clock, emit: Emit) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        endpoint: str,
+        *,
+        clock: Clock,
+        emit: Emit,
+        waited: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`waited` returns for how many seconds this thread ever kept its requests back."""
         self._origin = origin
         self._endpoint = endpoint
         self._clock = clock
         self._emit = emit
+        self._waited = waited
 
     @property
     def name(self) -> str:
@@ -67,13 +77,13 @@ class Watched:
         self, repository: Repository, commit: CommitId, file: RemoteFile, start: int, stop: int
     ) -> Reader:
         """Open a range of a file; its end is judged."""
-        began = self._clock.monotonic()
+        began, waited = self._clock.monotonic(), self._waited()
         try:
             reader = self._origin.open(repository, commit, file, start, stop)
         except SyncError as error:
             self._tell(error)
             raise
-        seconds = self._clock.monotonic() - began
+        seconds = max(0.0, self._clock.monotonic() - began - (self._waited() - waited))
         self._emit(EndpointMeasured(self.name, self._endpoint, round(seconds, 6)))
         return WatchedBody(reader, self._clock, lambda _, error: self._tell(error))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +42,9 @@ class LocalStore:
         """Where it is, as a `file://` URL."""
         return self._tree.root.as_uri()
 
+    def _translated(self, subject: str) -> AbstractContextManager[None]:
+        return translated(subject, self._tree.root)
+
     def close(self) -> None:
         """Let go of the directory, so that it can be unmounted."""
         self._workshop.close()
@@ -55,7 +59,7 @@ class LocalStore:
         """Store `data` and return its etag."""
         meter.count("store")
         split(key)
-        with translated(key), self._workshop.file() as (folder, name, handle):
+        with self._translated(key), self._workshop.file() as (folder, name, handle):
             write_all(handle, data)
             status = seal(handle)
             if if_absent:
@@ -69,7 +73,7 @@ class LocalStore:
     def get(self, key: str) -> Content:
         """Return a small object."""
         meter.count("store")
-        with translated(key), self._tree.file(key) as (handle, status):
+        with self._translated(key), self._tree.file(key) as (handle, status):
             with open(handle, "rb", closefd=False) as file:
                 data = file.read()
             return Content(data, etag(status), modified(status))
@@ -77,21 +81,21 @@ class LocalStore:
     def open(self, key: str, start: int = 0, stop: int | None = None) -> FileReader:
         """Open a range; what lies past the end is not there."""
         meter.count("store")
-        with translated(key), self._tree.file(key) as (handle, status):
+        with self._translated(key), self._tree.file(key) as (handle, status):
             end = status.st_size if stop is None else min(stop, status.st_size)
             return FileReader(key, os.dup(handle), start, end)
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None."""
         meter.count("store")
-        with translated(key):
+        with self._translated(key):
             status = self._tree.status(key)
         return describe(key, status) if status else None
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
         """Yield matching objects in order; one folder at a time is held in memory."""
         meter.count("store")
-        with translated(prefix or self.url):
+        with self._translated(prefix or self.url):
             for index, info in enumerate(walk(self._tree, prefix, start_after)):
                 if index and index % _PAGE == 0:
                     meter.count("store")
@@ -100,7 +104,7 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """Delete an object, if it is there, and the folders that it leaves empty."""
         meter.count("store")
-        with translated(key), self._workshop.lock(exclusive=False):
+        with self._translated(key), self._workshop.lock(exclusive=False):
             self._tree.remove(key)
 
     def copy(self, source: str, target: str) -> None:
@@ -108,7 +112,7 @@ class LocalStore:
         meter.count("store")
         split(target)
         with (
-            translated(target),
+            self._translated(target),
             self._tree.file(source) as (original, _),
             self._workshop.file() as (folder, name, handle),
         ):
@@ -123,25 +127,25 @@ class LocalStore:
         """Begin a multipart upload and return its id."""
         meter.count("store")
         split(key)
-        with translated(key):
+        with self._translated(key):
             return self._uploads.create(key)
 
     def put_part(self, key: str, upload: str, number: int, offset: int, data: Buffer) -> Part:
         """Store one part, durably, at its place in the file to be."""
         meter.count("store")
-        with translated(key):
+        with self._translated(key):
             return self._uploads.put(key, upload, number, offset, data)
 
     def parts(self, key: str, upload: str) -> Sequence[Part]:
         """Return the stored parts, by number."""
         meter.count("store")
-        with translated(key):
+        with self._translated(key):
             return self._uploads.parts(key, upload)
 
     def complete_upload(self, key: str, upload: str, parts: Sequence[Part]) -> None:
         """Make the object of exactly these parts, which must cover it without a gap."""
         meter.count("store")
-        with translated(key):
+        with self._translated(key):
             self._uploads.complete(
                 key, upload, parts, lambda folder, name: self._place(folder, name, key)
             )
@@ -149,7 +153,7 @@ class LocalStore:
     def abort_upload(self, key: str, upload: str) -> None:
         """Forget an upload, if it is there."""
         meter.count("store")
-        with translated(key):
+        with self._translated(key):
             self._uploads.abort(upload)
 
     def now(self) -> datetime:
@@ -158,13 +162,13 @@ class LocalStore:
 
     def free_bytes(self) -> int | None:
         """Return the space of the file system that is free to this user."""
-        with translated(self.url), self._tree.folder() as here:
+        with self._translated(self.url), self._tree.folder() as here:
             status = os.fstatvfs(here)
         return status.f_bavail * status.f_frsize
 
     def capacity(self) -> StoreCapacity | None:
         """Return the room of the file system, as `df` shows it to this user."""
-        with translated(self.url), self._tree.folder() as here:
+        with self._translated(self.url), self._tree.folder() as here:
             status = os.fstatvfs(here)
         unit = status.f_frsize
         used = (status.f_blocks - status.f_bfree) * unit
@@ -185,7 +189,7 @@ class LocalStore:
 
     def unfinished(self) -> int | None:
         """Return how many multipart uploads are unfinished."""
-        with translated(self.url):
+        with self._translated(self.url):
             return self._uploads.count()
 
     def _place(self, folder: int, name: str, key: str) -> None:

@@ -164,20 +164,21 @@ def modified(status: os.stat_result) -> datetime:
 
 
 @contextmanager
-def translated(subject: object) -> Iterator[None]:
-    """Turn errors of the system into ours; FileNotFoundError passes."""
+def translated(subject: object, root: Path) -> Iterator[None]:
+    """Turn errors of the system about `subject` in the store at `root` into ours;
+    FileNotFoundError passes."""
     try:
         yield
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _translate(error, subject) from error
+        raise _translate(error, subject, root) from error
 
 
-def _translate(error: OSError, subject: object) -> SyncError:
+def _translate(error: OSError, subject: object, root: Path) -> SyncError:
     message = f"{subject}: {error.strerror or error}"
     if error.errno in _FULL:
-        return StoreFull(message, hint="free some space there, or prune old versions")
+        return StoreFull(f"{message} in {root}", hint="free some space there")
     if error.errno in _FORBIDDEN:
         hint = "the user that runs sync-daemon must own the directory, mounted for writing"
         return StoreRefused(message, hint=hint)

@@ -152,7 +152,7 @@ def translate(  # noqa: PLR0911 - a table with a word to each line
     code, status = refusal.code or _BY_STATUS.get(refusal.status, ""), refusal.status
     said = f"{subject}: HTTP {status}{f' {code}' if code else ''}"
     if code in _FULL or status == 507:  # noqa: PLR2004 - Insufficient Storage
-        return StoreFull(f"{said}: the store is full", hint="add space or quota, or prune")
+        return StoreFull(f"{said}: the store is full", hint="add space or quota")
     if code == "NoSuchUpload":
         message = f"{said}: the store does not know this upload (any more)"
         return UploadGone(message, hint=_GONE)

@@ -25,7 +25,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType, TracebackType
 from typing import Self
 
@@ -99,7 +99,7 @@ class Governor:
 
     @property
     def waited(self) -> float:
-        """Seconds that this thread has waited here, ever: take the difference of two looks."""
+        """Seconds that this thread ever waited here, in line too: take two looks' difference."""
         seconds: float = getattr(self._own, "waited", 0.0)
         return seconds
 
@@ -110,7 +110,7 @@ class Governor:
         Interrupted when the process is to stop, OriginUnavailable when the server wants to
         be left alone for longer than anybody waits.
         """
-        kind = kind_of(target)
+        kind, began = kind_of(target), self._clock.monotonic()
         with self._lock:
             known = self._host(host)
             budget = known.of(kind)[-1]
@@ -121,6 +121,7 @@ class Governor:
         finally:
             with self._lock:
                 budget.queue -= 1
+            self._own.waited = self.waited + self._clock.monotonic() - began
 
     def _pass(self, host: _Host, kind: str, line: Budget) -> Turn:
         slot: float | None = None
@@ -190,14 +191,13 @@ class Governor:
         return slot
 
     def _wait(self, host: _Host, line: Budget, wait: Wait) -> None:
+        if wait.reason == "spread":  # our own choice, and no reason to fail
+            wait = replace(wait, seconds=min(wait.seconds, LONGEST))
         if wait.seconds > LONGEST:
             message = f"{host.name}: asks to be left alone for {wait.seconds:.0f} s"
             raise OriginUnavailable(message, hint=AGAIN, retry_after=wait.seconds)
         self._tell(host, line, wait)
-        began = self._clock.monotonic()
-        stopped = self._clock.wait(wait.seconds)
-        self._own.waited = self.waited + self._clock.monotonic() - began
-        if stopped:
+        if self._clock.wait(wait.seconds):
             message = f"{host.name}: interrupted while waiting for its limit on requests"
             raise Interrupted(message)
 

@@ -20,6 +20,8 @@ _PARAMETER = re.compile(r"(?:^|[;,])\s*([a-z]+)\s*=\s*(\d{1,12})\s*(?=[;,]|$)")
 _MOST_ITEMS = 8
 _EPOCH = 1_000_000_000
 """A reset beyond this is a moment (seconds since 1970), as some send it, and no wait."""
+_LONGEST = 2 * 86_400
+"""Seconds ahead beyond which a reset is none that we understand: some send milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def _old(text: str, headers: Fields, now: datetime) -> tuple[Limit, ...]:
         return ()
     reset = said["reset"]
     seconds = reset if reset < _EPOCH else max(0.0, reset - now.timestamp())
+    if seconds > _LONGEST:
+        return ()
     return (Limit("", said["remaining"], float(seconds), said.get("limit")),)
 
 

@@ -21,6 +21,23 @@ def test_a_valid_file_is_0_and_is_counted(cli: Cli) -> None:
     assert document == {"valid": True, "problems": [], "warnings": []}
 
 
+def test_several_versions_are_told_in_the_plural(cli: Cli) -> None:
+    cli.write({"name": "m", "repo": "org/m"}, {"name": "n", "repo": "org/m"})
+    out = cli("config", "validate").out
+    assert out == "valid: 2 models, 2 versions or tag patterns declared\n"
+
+
+def test_an_alert_url_that_run_would_refuse_is_found_by_validate_and_doctor(cli: Cli) -> None:
+    cli.write({"name": "m", "repo": "org/m"}, alerts={"urls": ["nothing"]})
+    ran = cli("config", "validate", "--json")
+    assert (ran.code, ran.json["valid"]) == (2, False)
+    assert "alerts.urls[0]" in ran.json["problems"][0]
+    examined = cli("doctor", "--json")
+    assert examined.code == 1
+    (check,) = (one for one in examined.json["checks"] if one["name"] == "alerts")
+    assert check["status"] == "fail"
+
+
 def test_warnings_do_not_make_a_file_invalid(cli: Cli) -> None:
     cli.write()
     ran = cli("config", "validate", "--log-format", "text")

@@ -43,6 +43,7 @@ def test_plan_and_dry_run_print_the_same_and_write_nothing(cli: Cli) -> None:
     assert (planned.code, dry.code) == (0, 0)
     assert steady(planned) == steady(dry)
     assert cli.snapshot() == before
+    assert '"run.' not in planned.err + dry.err, "a plan is no run"
 
 
 def test_before_the_first_run_even_the_directory_is_not_made(cli: Cli) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sync_daemon import __version__
 from sync_daemon.config import Settings
 from sync_daemon.daemon import service as module
 from sync_daemon.daemon.jobs import Job
@@ -116,6 +117,10 @@ def test_a_day_of_the_daemon(configure: Configure) -> None:
     assert bench.run() == ()
     assert bench.done[0] == "start"
     counts = Counter(bench.done)
+    (started,) = bench.told.named("daemon.started")
+    fields = started.fields()
+    assert fields["version"] == __version__
+    assert fields["store"] == str(settings.store.url)
     assert counts["full"] == counts["verify"] == 1
     skipped = [event for event in bench.told.events if isinstance(event, RunSkipped)]
     assert [(one.job, one.skipped) for one in skipped] == [("incremental", 1)]

@@ -11,7 +11,14 @@ from http.client import HTTPConnection, HTTPResponse
 import pytest
 
 from sync_daemon.config.units import parse_address
-from sync_daemon.daemon.health import Punctuality, Remembered, health_routes, reach, tell_space
+from sync_daemon.daemon.health import (
+    Makeable,
+    Punctuality,
+    Remembered,
+    health_routes,
+    reach,
+    tell_space,
+)
 from sync_daemon.daemon.http_limits import LARGEST_BODY, LARGEST_HEAD, LONGEST_LINE
 from sync_daemon.daemon.web import Answer, Request, Routes, Web, serve
 from sync_daemon.domain.errors import ConfigurationError, StoreUnavailable
@@ -20,7 +27,11 @@ from sync_daemon.domain.events import (
     ConfigInvalid,
     Event,
     RequestRetried,
+    RunFailed,
+    RunFinished,
+    RunStarted,
     StoreMeasured,
+    VerifyFinished,
 )
 from sync_daemon.ports import StoreCapacity
 from sync_daemon.stores.memory import MemoryStore
@@ -316,6 +327,26 @@ def test_runs_are_punctual_while_they_come_or_go_on() -> None:
     runs(RequestRetried("list", 1, 1.0, "reset"))
     runs(ConfigInvalid(()))
     assert runs.check() is not None, "retries and a wrong configuration are no progress"
+
+
+def test_a_run_that_cannot_be_made_is_a_reason_until_one_finishes() -> None:
+    runs = Makeable()
+    assert readiness(runs=runs.check).status == 200
+    runs(RunFailed("incremental", "store_refused", "this is no mirror"))
+    runs(RunStarted("r", "full", 1))
+    runs(VerifyFinished("verify", 1, 1, 1, 0, 1.0))
+    answer = readiness(runs=runs.check)
+    assert (answer.status, answer.body) == (503, b"runs: incremental: this is no mirror\n")
+    runs(RunFinished("r", "ok", 1.0, 0, 1, 0))
+    assert readiness(runs=runs.check).status == 200
+
+
+def test_a_failed_verification_is_a_reason_until_it_finishes() -> None:
+    runs = Makeable()
+    runs(RunFailed("verify", "store_unavailable", "no answer"))
+    assert runs.check() == "verify: no answer"
+    runs(VerifyFinished("verify", 1, 1, 1, 0, 1.0))
+    assert runs.check() is None
 
 
 # -- space -----------------------------------------------------------------------------

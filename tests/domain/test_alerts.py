@@ -30,6 +30,7 @@ def test_it_is_told_once_then_after_the_interval_and_when_it_is_over() -> None:
     assert book.repeated(NOW + DAY + HOUR, DAY) == (book, ())
     book, told = book.resolved([finding().key], NOW + DAY + HOUR)
     assert [(a.state, a.ended) for a in told] == [("resolved", NOW + DAY + HOUR)]
+    assert told[0].message == f"over: {finding().message}"
     assert book.resolved([finding().key], NOW) == (book, ())
 
 

@@ -351,6 +351,18 @@ def test_what_a_run_of_a_part_did_not_name_is_not_guessed() -> None:
     assert results(standing) == {"m@1.0": None, "m@2.0": None}
 
 
+@pytest.mark.parametrize("status", ["skipped", "interrupted"])
+def test_what_was_passed_over_and_is_published_since_is_not_told(status: str) -> None:
+    store = MemoryStore()
+    place(store, "m@1.0", {})
+    record(store, NOW + timedelta(minutes=1), result("m@1.0", status))
+    assert results(stock(store, wanted("m", "1.0"))) == {"m@1.0": status}
+    store = MemoryStore()
+    place(store, "m@1.0", {})
+    record(store, NOW - timedelta(minutes=1), result("m@1.0", status))
+    assert results(stock(store, wanted("m", "1.0"))) == {"m@1.0": None}
+
+
 def test_a_run_that_the_engine_reports_is_understood() -> None:
     """The record of a real run, not one that a test made up."""
     store, origin, clock = MemoryStore(), FakeOrigin(), FakeClock()

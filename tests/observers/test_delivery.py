@@ -62,6 +62,7 @@ def test_apprise_posts_one_message_about_all_that_comes_at_once() -> None:
     assert path == f"/{SECRET}"
     assert body["title"] == "sync-daemon: 1 firing, 1 resolved"
     assert "firing, warning, refused: m@1 was refused" in body["message"]
+    assert "resolved, warning, refused: over: m@1 was refused" in body["message"]
     assert body["type"] == "warning"
 
 

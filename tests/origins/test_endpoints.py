@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -381,6 +382,53 @@ def test_among_equals_the_higher_speed_wins_over_the_lower_latency() -> None:
     assert some.read(10 * MIB) == [B]
     assert some.ask() == [B]
     assert some.switches() == [(B, "higher speed 10.5 MB/s vs 1.0 MB/s")]
+
+
+def test_equal_servers_are_not_switched_because_one_is_busy_and_the_other_idle() -> None:
+    """Sixteen bodies share the speed of the one in use; who measures the other is alone."""
+    some = servers((A, 1), (B, 1))
+    share_fairly(some, {A: 100.0 * MIB, B: 100.0 * MIB}, bodies=1500)
+    assert some.switched() == []
+
+
+def test_a_server_that_is_twice_as_fast_is_found_under_load() -> None:
+    some = servers((A, 1), (B, 1))
+    share_fairly(some, {A: 100.0 * MIB, B: 250.0 * MIB}, bodies=1500)
+    assert [to for to, _ in some.switches()] == [B]
+
+
+def share_fairly(some: Servers, speeds: dict[str, float], *, bodies: int) -> None:
+    """Read bodies of 512 MiB, sixteen at once; those at one server share its speed."""
+    size, left = 512 * MIB, {}
+    while bodies > 0:
+        while len(left) < 16:
+            opened: list[str] = []
+            body = some.endpoints.open(
+                lambda url, opened=opened: opened.append(url) or BytesReader(b""),  # type: ignore[func-returns-value,misc]
+                "file",
+                size,
+            )
+            left[body] = [opened[0], float(size)]
+        load = Counter(url for url, _ in left.values())
+        step = min(rest * load[url] / speeds[url] for url, rest in left.values())
+        some.clock.wait(step)
+        for body, (url, rest) in list(left.items()):
+            body.seconds += step  # type: ignore[attr-defined]
+            left[body][1] = rest - step * speeds[url] / load[url]
+            if left[body][1] < 1:
+                body.size = size  # type: ignore[attr-defined]
+                body.__exit__(None, None, None)
+                del left[body]
+                bodies -= 1
+
+
+def test_our_own_wait_for_a_limit_is_no_latency() -> None:
+    clock, told, waited = FakeClock(), Recorder(), [5.0]
+    one = Endpoints("hf", [Endpoint(A)], clock=clock, emit=told, waited=lambda: waited[0])
+    with one.timed(A):
+        clock.wait(3.25)
+        waited[0] += 3.0
+    assert [e.fields()["seconds"] for e in told.named("endpoint.measured")] == [0.25]
 
 
 def test_short_bodies_say_nothing_of_the_speed_and_spend_no_measurement() -> None:

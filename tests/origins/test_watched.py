@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sync_daemon.domain.admission import admit
@@ -10,6 +12,7 @@ from sync_daemon.domain.events import EndpointAsked, EndpointMeasured
 from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.selection import Selection
 from sync_daemon.origins.watched import Watched
+from sync_daemon.ports import Reader
 from tests.support.fakes import FakeClock, FakeOrigin, Recorder
 
 REPOSITORY = Repository("org/m", "model")
@@ -78,3 +81,19 @@ def test_what_cannot_be_opened_is_a_failure_and_is_not_measured(bench: Bench) ->
 def test_everything_else_is_the_origins_own(bench: Bench) -> None:
     assert (bench.origin.name, bench.origin.type, bench.origin.hops) == ("hf", "huggingface", 0)
     assert bench.origin.record is None
+
+
+def test_our_own_wait_for_a_limit_is_no_latency(bench: Bench) -> None:
+    looks = iter((5.0, 8.0))
+
+    class Slow(FakeOrigin):
+        def open(self, *args: Any, **kwargs: Any) -> Reader:
+            bench.clock.wait(3.25)
+            return super().open(*args, **kwargs)
+
+    inner = Slow()
+    commit = inner.commit("org/m", {"a": b"hello"})
+    told = Recorder()
+    origin = Watched(inner, "/srv", clock=bench.clock, emit=told, waited=lambda: next(looks))
+    with origin.open(REPOSITORY, commit, bench.file(), 0, 5):
+        assert told.events == [EndpointMeasured("hf", "/srv", 0.25)]

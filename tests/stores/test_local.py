@@ -329,6 +329,7 @@ class TestTrouble:
         with pytest.raises(StoreFull) as caught:
             store.put("large", bytes(4 << 20))
         assert caught.value.hint
+        assert str(tiny_disk) in str(caught.value)
         with pytest.raises(StoreFull):
             store.put_part("parts", upload, 2, 4, bytes(4 << 20))
         assert [info.key for info in store.list("")] == ["small"]

@@ -14,6 +14,7 @@ from sync_daemon.domain.errors import Interrupted, OriginUnavailable
 from sync_daemon.domain.events import OriginThrottled
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.retry import Retry
+from sync_daemon.wire.budget import LONGEST
 from sync_daemon.wire.governor import Governor, Turn, kind_of
 from sync_daemon.wire.limits import Limit, read_limits
 from tests.support.fakes import FakeClock, Recorder
@@ -96,6 +97,7 @@ def test_every_usual_form_of_the_headers_is_read(headers: dict[str, str], expect
         {"RateLimit": '"api";r=5'},
         {"RateLimit": '"' * 5000},
         {"X-RateLimit-Remaining": "soon", "X-RateLimit-Reset": "5"},
+        {"X-RateLimit-Remaining": "9", "X-RateLimit-Reset": str(int(NOW.timestamp() + 30) * 1000)},
     ],
 )
 def test_headers_that_make_no_sense_say_nothing(headers: dict[str, str]) -> None:
@@ -244,6 +246,13 @@ def test_who_is_told_to_wait_for_too_long_fails_at_once() -> None:
     assert bench.ask() == 901, "a wish of years does not close a host for years"
 
 
+def test_to_spread_what_is_left_over_a_long_window_is_never_an_error() -> None:
+    bench = Bench()
+    said = {"RateLimit": limit("api", 3, 7000), "RateLimit_Policy": '"api";q=5000;w=7200'}
+    bench.ask(**said)
+    assert bench.ask(**said) == LONGEST, "a third of the window would be longer"
+
+
 def test_a_stop_ends_the_wait() -> None:
     bench = Bench()
     bench.ask(status=429, Retry_After="30")
@@ -295,6 +304,22 @@ def test_it_tells_each_thread_how_long_it_waited() -> None:
     bench.ask(status=429, Retry_After="5")
     bench.ask()
     assert bench.governor.waited == 5.0
+
+
+def test_who_stands_in_line_behind_another_waits_as_well() -> None:
+    governor = Governor(SystemClock(threading.Event()), Recorder(), request_rate=10)
+    waits: list[float] = []
+
+    def ask() -> None:
+        governor.before(HUB, FILE).close()
+        waits.append(governor.waited)
+
+    threads = [threading.Thread(target=ask) for _ in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert max(waits) > 0.25, "three tenths of a second went by, a tenth of them first in line"
 
 
 def test_threads_that_wait_for_one_reset_do_not_stampede() -> None:
