@@ -1,0 +1,1 @@
+"""What the machines behind the firewall run: verified downloads from a mirror."""

@@ -1,0 +1,1 @@
+"""What the machines behind the firewall see: the published versions, as the Hub would show them."""
