@@ -6,16 +6,15 @@
 The environment is passed in; nothing here reads it from the process.
 """
 
+from sync_daemon.config.alerts import Alerts, FailureRate
+from sync_daemon.config.gateway import Gateway
 from sync_daemon.config.load import STANDARD_INPUT, find_config, load
 from sync_daemon.config.log import Log
 from sync_daemon.config.model import (
-    Alerts,
     Credentials,
     Defaults,
     DirectoryOrigin,
     EndpointEntry,
-    FailureRate,
-    Gateway,
     HttpFile,
     HttpOrigin,
     HuggingFaceOrigin,

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag
+from pydantic import Discriminator, Field, PrivateAttr, Tag
 
+from sync_daemon.config.alerts import Alerts
 from sync_daemon.config.fields import (
-    Alertmanager,
     Bandwidth,
-    Cidr,
     Cron,
     DailyWindow,
     Duration,
@@ -26,7 +25,6 @@ from sync_daemon.config.fields import (
     Place,
     ProxyUrl,
     Rate,
-    Redirecting,
     RequestRate,
     Sha256,
     Size,
@@ -36,8 +34,8 @@ from sync_daemon.config.fields import (
     Url,
     When,
     YesNo,
-    check_repeat,
 )
+from sync_daemon.config.gateway import Gateway
 from sync_daemon.config.log import Log
 from sync_daemon.config.problems import Problem
 from sync_daemon.config.secret import Secret
@@ -363,96 +361,6 @@ class Metrics(Section):
         default=Address("127.0.0.1", 9464),
         description="HOST:PORT of /metrics, /healthz, /readyz; or off.",
     )
-
-
-class SlowTransfer(Section):
-    """Alert on transfers that crawl."""
-
-    below: Rate = Field(default=1_000_000, description="Bytes per second that count as slow.")
-    consecutive: Annotated[int, Field(ge=1, le=100_000), Number] = Field(
-        default=3, description="Slow transfers in a row."
-    )
-
-
-class FailureRate(Section):
-    """When an endpoint fails too often."""
-
-    above: Percent = Field(default=0.2, description="Share of failed requests.")
-    within: Duration = Field(default=timedelta(days=1), description="Time over which they count.")
-    switch: Switch = Field(default=True, description="Make another endpoint the first.")
-
-
-class Stale(Section):
-    """Alert on versions that nobody could refresh."""
-
-    after: Duration = Field(default=timedelta(days=2), description="Time since the last success.")
-
-
-class StoreFull(Section):
-    """Alert on a store that has hardly any room left."""
-
-    below: Size = Field(default=10 * 1024 * MIB, description="Free bytes that are too few.")
-
-
-class Overdue(Section):
-    """Alert on runs of the daemon that do not come."""
-
-    after: Duration = Field(default=timedelta(hours=1), description="Delay that is tolerated.")
-
-
-def _drop_empty(urls: tuple[Secret, ...]) -> tuple[Secret, ...]:
-    return tuple(url for url in urls if url)
-
-
-class Alerts(Section):
-    """When to alert, and whom."""
-
-    urls: Annotated[tuple[Secret, ...], AfterValidator(_drop_empty)] = Field(
-        default=(), description="Apprise URLs, treated as secrets; none: log lines only."
-    )
-    alertmanager: Alertmanager | None = Field(
-        default=None, description="URL of a Prometheus Alertmanager, treated as a secret."
-    )
-    alertmanager_file: LocalPath | None = Field(
-        default=None, description="File with the URL of the Alertmanager."
-    )
-    repeat: Annotated[Duration, AfterValidator(check_repeat)] = Field(
-        default=timedelta(days=1), description="Time after which what goes on is told again."
-    )
-    slow_transfer: SlowTransfer = Field(default=SlowTransfer(), description="Transfers that crawl.")
-    failure_rate: FailureRate = Field(
-        default=FailureRate(), description="Endpoints that often fail."
-    )
-    stale: Stale = Field(default=Stale(), description="Versions that nobody could refresh.")
-    store_full: StoreFull = Field(
-        default=StoreFull(), description="A store that has hardly any room left."
-    )
-    overdue: Overdue = Field(default=Overdue(), description="Runs of the daemon that do not come.")
-
-
-class Tls(Section):
-    """Certificate of the gateway."""
-
-    cert_file: LocalPath = Field(description="Certificate chain, PEM.")
-    key_file: LocalPath = Field(description="Private key, PEM.")
-
-
-class Gateway(Section):
-    """The read-only Hub API for developers."""
-
-    listen: Listen = Field(
-        default=Address("127.0.0.1", 8080), description="HOST:PORT of the gateway; or off."
-    )
-    public_url: Url | None = Field(default=None, description="The gateway's URL as clients see it.")
-    redirect: Annotated[Literal["auto", "always", "never"], Redirecting] = Field(
-        default="auto", description="Send clients to the bucket for large files."
-    )
-    store_url: Url | None = Field(default=None, description="The S3 endpoint as clients see it.")
-    anonymous: Switch = Field(default=False, description="Answer without a token.")
-    networks: tuple[Cidr, ...] = Field(default=(), description="Clients allowed in; empty: all.")
-    proxies: tuple[Cidr, ...] = Field(default=(), description="Whose X-Forwarded-For is believed.")
-    tls: Tls | None = Field(default=None, description="Serve https with this certificate.")
-    access_log: Switch = Field(default=True, description="One log line for each request.")
 
 
 class Policy(Section):
