@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,13 +26,7 @@ from rig import KEY, SECRET, Buckets, minio
 from sync_daemon import bootstrap
 from sync_daemon.config import load
 from sync_daemon.domain.report import RunReport
-from sync_daemon.engine.clock import SystemClock
-from sync_daemon.engine.locks import Locks
-from sync_daemon.engine.run import Engine
-from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import Transfer
-from sync_daemon.engine.vault import Vault
 from sync_daemon.ports import Buffer, Capabilities, Emit, ObjectStore, Origin, Part
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.daemon import Daemon
@@ -172,27 +166,12 @@ def sync_into(
     text = json.dumps({"version": 1, "store": {"url": "file:///nowhere"}, **document})
     settings = load(text.encode(), environ={})
     stop = threading.Event()
-    clock, again = SystemClock(stop), bootstrap.retry(settings, emit, stop)
-    limits = bootstrap.limits(settings)
-    throttle = Throttle(bootstrap.rate(settings), clock)
     with (
         bootstrap.origins(settings, emit) as origins,
-        closing(Locks(store, again, clock, emit)) as locks,
-        Transfer(
-            store, limits, throttle=throttle, retry=again, clock=clock, emit=emit, stop=stop
-        ) as transfer,
+        bootstrap.engine_over(
+            store, {**origins, **(instead or {})}, settings, emit, stop
+        ) as engine,
     ):
-        engine = Engine(
-            vault=Vault(store, again),
-            origins={**origins, **(instead or {})},
-            transfer=transfer,
-            locks=locks,
-            retry=again,
-            clock=clock,
-            emit=emit,
-            stop=stop,
-            part_size=limits.part_size,
-        )
         report = engine.run(bootstrap.entries(settings), How())
     if report.status != "ok":
         raise SystemExit(f"the run was {report.status}: {report.to_json()['models']}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import os
 import platform
 import shutil
@@ -218,9 +219,10 @@ def table(results: Mapping[str, Sequence[Cost]], size: int) -> str:
 
 
 def hit(value: float, aim: str) -> str:
-    """Judge a figure by an aim such as `>= 1.15` or `<= 1.6`."""
+    """Judge a figure by an aim such as `>= 1.15`, `<= 1.6` or `> 1`."""
     relation, _, limit = aim.partition(" ")
-    good = value >= float(limit) if relation == ">=" else value <= float(limit)
+    reach = {">=": operator.ge, "<=": operator.le, ">": operator.gt}[relation]
+    good = reach(value, float(limit))
     return f"aim {aim}: {'met' if good else 'missed'}"
 
 

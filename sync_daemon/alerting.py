@@ -11,10 +11,12 @@ with session.listening(alerts) as emit:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
-from sync_daemon.config import Settings, resolve_models
+from sync_daemon.bootstrap import entries
+from sync_daemon.config import Secret, Settings
 from sync_daemon.domain.alert_rules import Thresholds
 from sync_daemon.engine.history import PastRuns
 from sync_daemon.observers.alert_scope import Scope
@@ -22,7 +24,7 @@ from sync_daemon.observers.alertmanager import Alertmanager
 from sync_daemon.observers.alerts import Alerts, Facts
 from sync_daemon.observers.apprise_sink import AppriseSink
 from sync_daemon.observers.delivery import Delivery, Sink
-from sync_daemon.ports import Clock, ObjectStore
+from sync_daemon.ports import Clock, Emit, ObjectStore
 
 _REPEATS = 2
 """Repeat intervals after which an Alertmanager takes an alert for over that nobody tells again."""
@@ -34,10 +36,26 @@ def open_alerts(settings: Settings, clock: Clock) -> Alerts:
     return Alerts(thresholds(settings), scope(settings), clock, delivery)
 
 
-def configure(alerts: Alerts, settings: Settings, clock: Clock) -> None:
-    """Let running alerts follow a new configuration. Raises ConfigurationError."""
-    delivery = Delivery(sinks(settings, clock))
+def configure(alerts: Alerts, former: Settings, settings: Settings, clock: Clock) -> None:
+    """Let running alerts follow a new configuration. Raises ConfigurationError.
+
+    The sinks stay unless they differ, since an alert may wait for one that does not answer.
+    """
+    same = (former.alerts, former.store.url) == (settings.alerts, settings.store.url)
+    delivery = None if same else Delivery(sinks(settings, clock))
     alerts.configure(thresholds(settings), scope(settings), delivery)
+
+
+@contextmanager
+def hearing(alerts: Alerts, emit: Emit, store: ObjectStore, clock: Clock) -> Iterator[None]:
+    """Let alerts hear the block, judge it in the end, and deliver what they have to say."""
+    alerts.attach(emit)
+    alerts.begin(store, facts(store, clock))
+    try:
+        yield
+        alerts.tick()
+    finally:
+        alerts.close()
 
 
 def facts(
@@ -61,14 +79,23 @@ def sinks(settings: Settings, clock: Clock) -> tuple[Sink, ...]:
     found: list[Sink] = [AppriseSink(n, url.reveal()) for n, url in enumerate(config.urls)]
     if config.alertmanager is not None:
         labels = {"job": "sync-daemon", "store": str(settings.store.url)}
-        lasting = config.repeat * _REPEATS
-        found.append(Alertmanager(config.alertmanager.reveal(), labels, lasting, clock.now))
+        lasting, proxy = config.repeat * _REPEATS, config.proxy
+        found.append(
+            Alertmanager(
+                config.alertmanager.reveal(),
+                labels,
+                lasting,
+                clock.now,
+                proxy=proxy.reveal() if isinstance(proxy, Secret) else proxy,
+                ca_file=str(config.ca_file) if config.ca_file else None,
+            )
+        )
     return tuple(found)
 
 
 def scope(settings: Settings) -> Scope:
     """Return what the YAML asks for."""
-    return Scope.of(one for model in resolve_models(settings) for one in model.versions)
+    return Scope.of(entries(settings))
 
 
 def thresholds(settings: Settings) -> Thresholds:

@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from typing import Literal
 
 Side = Literal["origin", "store"]
+Subject = tuple[str, str]
+"""A model and a version."""
 
 MOST_FILES = 100
 """Files that a meter remembers by name, whatever their number: a report stays small."""
@@ -23,9 +25,13 @@ _active: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
 class Meter:
-    """Totals of one unit of work; safe to share between threads."""
+    """Totals of one unit of work; safe to share between threads.
 
-    def __init__(self) -> None:
+    `subject` is the version that the work is for, so that whatever is told of it can name it.
+    """
+
+    def __init__(self, subject: Subject | None = None) -> None:
+        self.subject = subject
         self._lock = threading.Lock()
         self.origin_requests = 0
         self.store_requests = 0
@@ -68,6 +74,12 @@ def use(meter: Meter) -> Iterator[Meter]:
 def active() -> Meter:
     """Return the meter of the surrounding block, or one that nobody reads."""
     return _active.get() or Meter()
+
+
+def subject() -> Subject | None:
+    """Return the version that the work of this moment is for, if it is for one."""
+    meter = _active.get()
+    return meter.subject if meter is not None else None
 
 
 def count(side: Side) -> None:

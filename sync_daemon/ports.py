@@ -7,10 +7,10 @@ Every method may be called from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, Protocol, Self
+from datetime import datetime, timedelta
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import SyncError
@@ -123,6 +123,18 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What a store is by its kind, known without asking it.
+
+    `key_bytes` is what is left for a key after the prefix; `shares`: objects of the same
+    content can share their room.
+    """
+
+    key_bytes: int = 1024
+    shares: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """An object as the store lists it. `etag` is opaque; `modified` is by the store's clock."""
 
@@ -183,6 +195,10 @@ class ObjectStore(Protocol):
     def url(self) -> str:
         """Where it is, for people: never with a secret."""
 
+    @property
+    def traits(self) -> Traits:
+        """What it is by its kind; costs nothing, and writes nothing."""
+
     def capabilities(self) -> Capabilities:
         """Return what this store can do; the first call may probe (and write under `staging/`)."""
 
@@ -217,6 +233,17 @@ class ObjectStore(Protocol):
         `target` appears whole or not at all. Raises FileNotFoundError.
         """
 
+    def share(
+        self, source: str, target: str, size: int, stopped: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Give the object `source`, of `size` bytes, a second name; return the bytes that this
+        stores anew: none where both names can share their room.
+
+        Nobody writes to `target` at the same time: what an earlier call left unfinished there
+        is dropped. `target` appears whole or not at all. `stopped` is asked now and then; raises
+        Interrupted when it says so, and FileNotFoundError.
+        """
+
     def create_upload(self, key: str) -> str:
         """Begin a multipart upload and return its id. Nothing shows under `key` yet."""
 
@@ -236,6 +263,10 @@ class ObjectStore(Protocol):
     def abort_upload(self, key: str, upload: str) -> None:
         """Forget an upload and its parts; it is no error if there is none."""
 
+    def orphans(self) -> Sequence[tuple[str, str]]:
+        """Return key and id of uploads whose process is gone: of no use to anybody unless a
+        journal names them. A store that expires uploads by itself returns none."""
+
     def now(self) -> datetime:
         """Return the store's clock, which alone judges the age of locks."""
 
@@ -245,6 +276,32 @@ class ObjectStore(Protocol):
     def capacity(self) -> StoreCapacity | None:
         """Return the room of the store, or None where it is not known. Nothing is listed: it
         costs three small requests at most, and never raises because a right is missing."""
+
+
+@runtime_checkable
+class LinksObjects(Protocol):
+    """A store that others can read from by themselves, by a signed link."""
+
+    def link(
+        self, key: str, *, endpoint: str | None, life: timedelta, overrides: Mapping[str, str]
+    ) -> str:
+        """Return a URL that whoever has it can GET, once or often, for `life` or less.
+
+        `endpoint` is the store's address as its readers see it; None: as it is seen from here.
+        `overrides` are S3's `response-...` parameters. The object is not looked for. May wait
+        for fresh keys. Raises StoreRefused, StoreUnavailable.
+        """
+
+
+@runtime_checkable
+class OpensFiles(Protocol):
+    """A store whose objects are files of this machine."""
+
+    def open_file(self, key: str) -> tuple[int, int]:
+        """Return a file descriptor, which the caller closes, and the size in bytes.
+
+        Raises FileNotFoundError, StoreRefused, StoreUnavailable.
+        """
 
 
 class Clock(Protocol):

@@ -172,7 +172,14 @@ def test_the_mirrors_yaml_names_what_compose_gives() -> None:
     assert {mirror["origins"]["sample"]["path"], "/etc/sync-daemon/mirror.yaml"} <= targets
     (port,) = re.findall(r"0\.0\.0\.0:(\d+)", mirror["metrics"]["listen"])
     assert f"HEALTH_URL=http://127.0.0.1:{port}/healthz" in DOCKERFILE
-    assert SERVICES["sync-daemon"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    (door,) = re.findall(r"0\.0\.0\.0:(\d+)", mirror["gateway"]["listen"])
+    assert SERVICES["sync-daemon"]["ports"] == [f"127.0.0.1:{one}:{one}" for one in (door, port)]
+    assert f"EXPOSE {door} {port}\n" in DOCKERFILE
+    assert mirror["gateway"]["public_url"] == f"http://127.0.0.1:{door}"
+    assert (
+        mirror["gateway"]["store_url"]
+        == "http://" + SERVICES["minio"]["ports"][0].rpartition(":")[0]
+    )
     (scrape,) = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
     assert scrape["job_name"] == "sync-daemon"  # the rules select by it
     assert scrape["static_configs"] == [{"targets": [f"sync-daemon:{port}"]}]

@@ -24,7 +24,7 @@ from sync_daemon.daemon.health import health_routes
 from sync_daemon.daemon.web import Web
 from sync_daemon.domain.alerts import SEVERITIES
 from sync_daemon.observers.metrics import Metrics
-from tests.support.metrics_story import DECLARED, story, told
+from tests.support.metrics_story import DECLARED, story, told, visit
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "config/prometheus-rules.yml"
@@ -220,6 +220,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
                 server.wait_for('count_over_time(up{job="sync-daemon"}[1h])', 2.0 * day + 1)
                 for event in story():
                     metrics(event)
+                visit(metrics)
             server.wait_for('sync_daemon_runs_total{status="partial"}', 3)
             yield server
         finally:

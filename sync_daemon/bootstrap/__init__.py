@@ -6,6 +6,7 @@ manager that made it, in the opposite order: transfer workers, heartbeat, connec
 
 from sync_daemon.bootstrap.engines import (
     engine,
+    engine_over,
     engine_parts,
     limits,
     off_peak,
@@ -31,6 +32,7 @@ __all__ = [
     "administration",
     "declared",
     "engine",
+    "engine_over",
     "engine_parts",
     "entries",
     "find_keys",

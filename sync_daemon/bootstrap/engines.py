@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from sync_daemon.bootstrap.sources import files_of, origins
@@ -25,8 +26,10 @@ from sync_daemon.engine.run import Engine
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.transfer import Limits, Transfer
 from sync_daemon.engine.vault import Vault
-from sync_daemon.engine.verify import Verifier
-from sync_daemon.ports import Emit, ObjectStore
+from sync_daemon.ports import Emit, ObjectStore, Origin
+
+if TYPE_CHECKING:
+    from sync_daemon.engine.verify import Verifier
 
 VERIFY_WORKERS = 8
 """Blobs that are read at once to be verified, at most."""
@@ -88,6 +91,8 @@ def engine_parts(settings: Settings) -> tuple[object, ...]:
 
 def verifier(store: ObjectStore, settings: Settings, emit: Emit, stop: threading.Event) -> Verifier:
     """Return what proves the bytes of a store."""
+    from sync_daemon.engine.verify import Verifier  # noqa: PLC0415 - few commands verify
+
     workers = min(VERIFY_WORKERS, settings.transfer.connections)
     clock = SystemClock(stop)
     return Verifier(store, retry(settings, emit, stop), clock, stop, workers=workers)
@@ -107,29 +112,44 @@ def engine(
     `dry` is for planning: nothing is made that is not there yet. `hours` are those in which
     large files may move, None for always. Raises ConfigurationError, StoreRefused.
     """
+    with (
+        origins(settings, emit, SystemClock(stop)) as sources,
+        store(settings, create=not dry, dry=dry) as target,
+        engine_over(target, sources, settings, emit, stop, hours=hours) as made,
+    ):
+        yield made
+
+
+@contextmanager
+def engine_over(
+    target: ObjectStore,
+    sources: Mapping[str, Origin],
+    settings: Settings,
+    emit: Emit,
+    stop: threading.Event,
+    *,
+    hours: Hours | None = None,
+) -> Iterator[Engine]:
+    """Make an engine, started, over a store and origins that are open."""
     clock = SystemClock(stop)
     again = retry(settings, emit, stop)
     speed = emit = Speed(emit, clock)
-    with ExitStack() as stack:
-        sources = stack.enter_context(origins(settings, emit, clock))
-        target = stack.enter_context(store(settings, create=not dry, dry=dry))
-        locks = stack.enter_context(closing(Locks(target, again, clock, emit)))
-        allowed = rate(settings)
-        throttle = Throttle(allowed, clock)
-        transfer = Transfer(
-            target,
-            limits(settings),
-            throttle=throttle,
-            retry=again,
-            clock=clock,
-            emit=emit,
-            stop=stop,
-            hours=hours,
-        )
+    allowed = rate(settings)
+    transfer = Transfer(
+        target,
+        limits(settings),
+        throttle=Throttle(allowed, clock),
+        retry=again,
+        clock=clock,
+        emit=emit,
+        stop=stop,
+        hours=hours,
+    )
+    with closing(Locks(target, again, clock, emit)) as locks, transfer:
         yield Engine(
             vault=Vault(target, again),
             origins=sources,
-            transfer=stack.enter_context(transfer),
+            transfer=transfer,
             locks=locks,
             retry=again,
             clock=clock,

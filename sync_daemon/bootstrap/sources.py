@@ -13,6 +13,7 @@ from sync_daemon.config import (
 from sync_daemon.config import (
     EndpointEntry,
     FailureRate,
+    Secret,
     Settings,
     resolve_models,
 )
@@ -101,7 +102,7 @@ def _origin(
             endpoints = _endpoints(
                 name, config, settings.alerts.failure_rate, emit, clock, waited=waited
             )
-            return HuggingFace(name, endpoints, config.token, http=http)
+            return HuggingFace(name, endpoints, config.token, http=http, tokens=_tokens(config))
         case HttpSettings():
             headers = {key: value.reveal() for key, value in config.headers.items()}
             files = files_of(name, settings)
@@ -110,6 +111,15 @@ def _origin(
         case DirectorySettings():
             folder = DirectoryOrigin(name, config.path)
             return Watched(folder, str(config.path), clock=clock, emit=emit)
+
+
+def _tokens(config: HubSettings) -> dict[str, Secret]:
+    """Return the tokens of endpoints that have their own."""
+    return {
+        one.url.rstrip("/"): one.token
+        for one in config.endpoints
+        if isinstance(one, EndpointEntry) and one.token is not None
+    }
 
 
 def _endpoints(

@@ -8,20 +8,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from sync_daemon.bootstrap.ways import path_text, proxy_text
-from sync_daemon.config import (
-    DirectoryPlace,
-    S3Place,
-    Settings,
-)
+from sync_daemon.config import DirectoryPlace, S3Place, Settings
 from sync_daemon.domain.errors import StoreRefused, StoreUnavailable
 from sync_daemon.engine.outlook import Life
 from sync_daemon.engine.setup import Home
 from sync_daemon.ports import ObjectStore, StoreCapacity
-from sync_daemon.stores.local import LocalStore
-from sync_daemon.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from sync_daemon.stores.minio_admin import Keys
+    from sync_daemon.stores.local import LocalStore
+    from sync_daemon.stores.minio_keys import Keys
     from sync_daemon.stores.minio_server import MinioServer
 
 MINIO_LIFE = timedelta(hours=24)
@@ -50,24 +45,28 @@ def store(settings: Settings, *, create: bool = False, dry: bool = False) -> Ite
         with closing(_s3(settings, place)) as found:
             yield found
     elif place.path.is_dir() or not place.path.parent.is_dir() or not (create or dry):
-        yield LocalStore(place.path)
+        yield _directory(place)
     elif dry:
+        from sync_daemon.stores.memory import MemoryStore  # noqa: PLC0415 - rarely
+
         yield MemoryStore()
     else:
-        yield _new_directory(place)
+        made = _directory(place)
+        made.create()
+        yield made
 
 
-def _new_directory(place: DirectoryPlace) -> LocalStore:
-    found = LocalStore(place.path)
-    found.create()
-    return found
+def _directory(place: DirectoryPlace) -> LocalStore:
+    from sync_daemon.stores.local import LocalStore  # noqa: PLC0415 - not beside S3
+
+    return LocalStore(place.path)
 
 
 @contextmanager
 def home(settings: Settings) -> Iterator[ClosableStore]:
     """Open the store, be its bucket or directory there or not. Raises ConfigurationError."""
     place = settings.store.url
-    found = _s3(settings, place) if isinstance(place, S3Place) else LocalStore(place.path)
+    found = _s3(settings, place) if isinstance(place, S3Place) else _directory(place)
     with closing(found):
         yield found
 
@@ -76,15 +75,15 @@ def _s3(settings: Settings, place: S3Place) -> ClosableStore:
     from sync_daemon.stores.s3 import S3Store  # noqa: PLC0415 - boto3 takes 0.1 s to import
 
     config, transfer = settings.store, settings.transfer
-    keys = config.credentials
+    access_key, secret_key = _given_keys(settings)
     return S3Store(
         place.bucket,
         place.prefix,
         endpoint=config.endpoint,
         region=config.region,
         addressing=config.addressing,
-        access_key=keys.access_key.reveal() if keys and keys.access_key else None,
-        secret_key=keys.secret_key.reveal() if keys and keys.secret_key else None,
+        access_key=access_key,
+        secret_key=secret_key,
         checksum=config.checksum,
         conditional_writes=_CONDITIONAL[config.conditional_writes],  # type: ignore[arg-type]
         ca_file=path_text(config.ca_file),
@@ -98,20 +97,29 @@ def _s3(settings: Settings, place: S3Place) -> ClosableStore:
 
 def _capacity(settings: Settings, bucket: str) -> StoreCapacity | None:
     """Ask MinIO for the room of the bucket; where it does not tell, the YAML may."""
-    from sync_daemon.stores.minio_server import find_capacity  # noqa: PLC0415 - urllib3, certifi
+    from sync_daemon.stores import minio_space  # noqa: PLC0415 - botocore, as in _s3
 
-    with suppress(StoreRefused, StoreUnavailable), administration(settings) as server:
-        if server is not None:
-            return find_capacity(server, bucket)
-    total = settings.store.capacity
-    return StoreCapacity(total) if total else None
+    config, keys = settings.store, find_keys(settings)
+    if config.endpoint is not None and keys is not None:
+        with (
+            suppress(StoreRefused, StoreUnavailable),
+            minio_space.open_questions(
+                config.endpoint,
+                keys,
+                region=config.region,
+                ca_file=path_text(config.ca_file),
+                proxy=proxy_text(config.proxy),
+            ) as ask,
+        ):
+            return minio_space.find_capacity(ask, bucket)
+    return StoreCapacity(config.capacity) if config.capacity else None
 
 
 @contextmanager
 def administration(settings: Settings) -> Iterator[MinioServer | None]:
     """Open what a MinIO server lets its administrators do; None where none can be: a
     directory, AWS, no keys. Nothing is asked yet, so another server may be behind it."""
-    from sync_daemon.stores.minio_server import open_server  # noqa: PLC0415 - as above
+    from sync_daemon.stores.minio_server import open_server  # noqa: PLC0415 - the SDK
 
     config, keys = settings.store, find_keys(settings)
     if not isinstance(config.url, S3Place) or config.endpoint is None or keys is None:
@@ -128,14 +136,20 @@ def administration(settings: Settings) -> Iterator[MinioServer | None]:
 
 
 def find_keys(settings: Settings) -> Keys | None:
-    """Return the keys of the YAML, or those that boto3 finds."""
-    from sync_daemon.stores import minio_admin  # noqa: PLC0415 - as above
+    """Return the keys of the YAML, or those that boto3 finds; None for a directory."""
+    from sync_daemon.stores import minio_keys  # noqa: PLC0415 - boto3, as in _s3
 
+    if not isinstance(settings.store.url, S3Place):
+        return None
+    return minio_keys.find_keys(*_given_keys(settings))
+
+
+def _given_keys(settings: Settings) -> tuple[str | None, str | None]:
+    """Return what the YAML says of the access key and the secret key."""
     given = settings.store.credentials
-    return minio_admin.find_keys(
-        given.access_key.reveal() if given and given.access_key else None,
-        given.secret_key.reveal() if given and given.secret_key else None,
-    )
+    keys = (given.access_key, given.secret_key) if given else (None, None)
+    access_key, secret_key = (key.reveal() if key else None for key in keys)
+    return access_key, secret_key
 
 
 def says_minio(settings: Settings) -> bool:

@@ -6,7 +6,6 @@ import argparse
 
 from sync_daemon import alerting, bootstrap
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import plural
 from sync_daemon.cli.session import Session
 from sync_daemon.config import (
     ConfigError,
@@ -16,6 +15,7 @@ from sync_daemon.config import (
     json_schema,
 )
 from sync_daemon.domain.errors import ConfigurationError
+from sync_daemon.domain.words import plural
 from sync_daemon.engine.clock import SystemClock
 
 

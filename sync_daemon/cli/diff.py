@@ -6,11 +6,12 @@ import argparse
 from typing import Any
 
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import Output, exact_size, human_size, plural
+from sync_daemon.cli.output import Output
 from sync_daemon.cli.reading import browsing, read_version, whole
 from sync_daemon.cli.selecting import parse_version
 from sync_daemon.cli.session import Session
 from sync_daemon.domain.manifest import FileEntry
+from sync_daemon.domain.words import exact_size, human_size, plural
 from sync_daemon.engine.browse import (
     Difference,
     Stored,

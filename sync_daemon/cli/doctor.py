@@ -8,16 +8,18 @@ from contextlib import ExitStack
 
 from sync_daemon import alerting, bootstrap
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import STYLES, Output, plural
+from sync_daemon.cli.output import STYLES, Output
 from sync_daemon.cli.session import Session
 from sync_daemon.config import DirectoryOrigin, DirectoryPlace, S3Place, Secret, Settings
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE
+from sync_daemon.domain.words import plural
 from sync_daemon.engine import doctor
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.doctor import Check
 from sync_daemon.ports import Emit
-from sync_daemon.stores.minio_admin import Keys, ServerFacts, ask_server, find_keys
+from sync_daemon.stores.minio_admin import ServerFacts, ask_server
+from sync_daemon.stores.minio_keys import Keys
 from sync_daemon.wire.trust import find_certificates, read_certificates
 
 
@@ -103,7 +105,7 @@ def _check_store(session: Session, settings: Settings) -> Iterator[Check]:
     if isinstance(place, DirectoryPlace) and not place.path.exists():
         yield _judge_absent(place)
         return
-    keys = _find_keys(settings)
+    keys = bootstrap.find_keys(settings)
     if isinstance(place, S3Place):
         yield _judge_keys(keys)
     with ExitStack() as stack:
@@ -139,16 +141,6 @@ def _judge_keys(keys: Keys | None) -> Check:
         return Check("credentials", "ok", f"from {keys.source}")
     hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
     return Check("credentials", "fail", "no credentials for the store were found", hint)
-
-
-def _find_keys(settings: Settings) -> Keys | None:
-    if not isinstance(settings.store.url, S3Place):
-        return None
-    given = settings.store.credentials
-    return find_keys(
-        given.access_key.reveal() if given and given.access_key else None,
-        given.secret_key.reveal() if given and given.secret_key else None,
-    )
 
 
 def _ask_server(settings: Settings, keys: Keys | None) -> ServerFacts:

@@ -17,7 +17,7 @@ from sync_daemon.domain.record import RunRecord, rate
 from sync_daemon.domain.report import VersionReport
 from sync_daemon.engine.browse import Browser
 from sync_daemon.engine.clock import SystemClock
-from sync_daemon.engine.records import Filter, Findings, find_ids, find_runs, read_run
+from sync_daemon.engine.records import Filter, Findings, find_endings, find_ids, find_runs, read_run
 
 STATUSES = (
     "ok",
@@ -39,7 +39,10 @@ _TOLD = 10
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `history`."""
     parser.add_argument(
-        "run_id", metavar="RUN_ID", nargs="?", help="show this run; its beginning is enough"
+        "run_id",
+        metavar="RUN_ID",
+        nargs="?",
+        help="show this run; its beginning or its end is enough",
     )
     parser.add_argument(
         "--model",
@@ -72,7 +75,7 @@ def run(session: Session) -> int:
     if arguments.run_id is not None:
         _refuse_filters(arguments)
         with browsing(session, settings) as browser:
-            key, record = _find(browser, arguments.run_id)
+            key, record = _find(browser, arguments.run_id, now)
         if arguments.json:
             store = {"store": str(settings.store.url)}
             session.out.json(store | {"key": key} | _run_json(record))
@@ -129,15 +132,20 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _find(browser: Browser, beginning: str) -> tuple[str, RunRecord]:
-    """Return the only run whose id begins so. Raises ConfigurationError, StoreRefused."""
-    found = find_ids(browser, beginning, _TOLD)
+def _find(browser: Browser, part: str, now: datetime) -> tuple[str, RunRecord]:
+    """Return the only run whose id begins so, or else the only one whose id ends so.
+
+    Raises ConfigurationError, StoreRefused.
+    """
+    where, found = "beginning", find_ids(browser, part, _TOLD)
+    if not found:
+        where, found = "end", find_endings(browser, part, _TOLD, now)
     names = [key.rpartition("/")[2].removesuffix(".json") for key in found]
-    exact = [key for key, name in zip(found, names, strict=True) if name == beginning]
+    exact = [key for key, name in zip(found, names, strict=True) if name == part]
     if len(found) > 1 and not exact:
         more = " and more" if len(found) == _TOLD else ""
-        hint = f"these begin so: {', '.join(names)}{more}"
-        raise ConfigurationError(f"{beginning} is the beginning of several runs", hint=hint)
+        hint = f"these are: {', '.join(names)}{more}"
+        raise ConfigurationError(f"{part} is the {where} of several runs", hint=hint)
     for key in exact or found:
         try:
             if (record := read_run(browser, key)) is not None:
@@ -145,7 +153,7 @@ def _find(browser: Browser, beginning: str) -> tuple[str, RunRecord]:
         except ValueError as error:
             hint = "it is damaged, or somebody else's; `sync-daemon history` lists the others"
             raise StoreRefused(f"{key}: {error}", hint=hint) from error
-    message = f"no run {beginning} is on record"
+    message = f"no run {part} is on record"
     hint = "`sync-daemon history` lists them; a full run removes those older than retention.reports"
     raise ConfigurationError(message, hint=hint)
 

@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import Column, Output, human_age, human_size
+from sync_daemon.cli.output import Column, Output
 from sync_daemon.cli.reading import browsing, names_of
 from sync_daemon.cli.selecting import parse_target
 from sync_daemon.cli.session import Session
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.names import ModelName
+from sync_daemon.domain.words import human_age, human_size
 from sync_daemon.engine.browse import Browser, Summary, Tally, summarise, version_json
 from sync_daemon.engine.clock import SystemClock
 

@@ -1,27 +1,23 @@
-"""Data for standard output: JSON objects, aligned tables, numbers as people read them."""
+"""Data for standard output: JSON objects, aligned tables, numbers as people read them.
+
+rich draws for terminals, and is loaded for them alone: a pipe gets plain columns.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal, TextIO
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from sync_daemon.observers.lines import printable, printable_json
 from sync_daemon.observers.mask import Mask
 
-Column = tuple[str, Literal["left", "right"]]
+if TYPE_CHECKING:
+    from rich.console import Console
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
-_WIDE = 10_000
-"""Columns of a table that goes to a pipe: never wrapped, so that grep and awk can read it."""
+Column = tuple[str, Literal["left", "right"]]
 
 STYLES: Mapping[str, str] = {
     "published": "green",
@@ -63,24 +59,35 @@ class Output:
         if not (style and self.terminal):
             self.text(printable(text).rstrip())
             return
+        from rich.text import Text  # noqa: PLC0415 - for terminals alone
+
         console = self._console()
         with console.capture() as taken:
             console.print(Text(printable(text), style=style), soft_wrap=True)
         self.text(taken.get().rstrip("\n"))
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-        """Write rows below their headings, in columns."""
-        frame = box.SIMPLE_HEAD if self.terminal else None
-        table = Table(box=frame, show_edge=False, padding=(0, 2, 0, 0))
+        """Write rows below their headings, in columns; those to a pipe are never wrapped, so that
+        grep and awk can read them."""
+        cells = [[printable(cell) for cell in row] for row in rows]
+        lines = self._draw(columns, cells) if self.terminal else _align(columns, cells)
+        for line in lines:
+            self.text(line.rstrip())
+
+    def _draw(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Sequence[str]:
+        from rich import box  # noqa: PLC0415 - for terminals alone
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0))
         for title, justify in columns:
-            table.add_column(title, justify=justify, overflow="fold", no_wrap=not self.terminal)
+            table.add_column(title, justify=justify, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in row))
+            table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
         console = self._console()
         with console.capture() as taken:
             console.print(table)
-        for line in taken.get().splitlines():
-            self.text(line.rstrip())
+        return taken.get().splitlines()
 
     def text(self, text: str) -> None:
         """Write text as it is, and a line break."""
@@ -103,8 +110,21 @@ class Output:
             _silence(self._stream)
 
     def _console(self) -> Console:
-        width = shutil.get_terminal_size().columns if self.terminal else _WIDE
+        from rich.console import Console  # noqa: PLC0415 - for terminals alone
+
+        width = shutil.get_terminal_size().columns
         return Console(file=self._stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def _align(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield headings and rows in columns that are as wide as they must be, two blanks apart."""
+    table = [[title for title, _ in columns], *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(
+            cell.rjust(width) if justify == "right" else cell.ljust(width)
+            for cell, width, (_, justify) in zip(row, widths, columns, strict=True)
+        )
 
 
 def _silence(stream: TextIO) -> None:
@@ -116,34 +136,3 @@ def _silence(stream: TextIO) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, number)
     os.close(nothing)
-
-
-def human_size(size: int) -> str:
-    """Return bytes in the largest unit that leaves at least one: `1.5 GiB`."""
-    if size < 1024:  # noqa: PLR2004 - the unit itself
-        return f"{size} B"
-    value, units = size / 1024, list(_UNITS)
-    while value >= 1000 and len(units) > 1:  # noqa: PLR2004 - four digits read badly
-        value /= 1024
-        units.pop(0)
-    digits = 0 if value >= 100 else 1  # noqa: PLR2004
-    return f"{value:.{digits}f} {units[0]}"
-
-
-def exact_size(size: int) -> str:
-    """Return bytes in human units and exactly: `1.5 GiB (1,610,612,736 bytes)`."""
-    return f"{human_size(size)} ({size:,} bytes)" if size >= 1024 else human_size(size)  # noqa: PLR2004
-
-
-def human_age(moment: datetime, now: datetime) -> str:
-    """Return how long ago something was: `3 h ago`."""
-    seconds = max(0, int((now - moment).total_seconds()))
-    for limit, unit, length in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds // length} {unit} ago"
-    return f"{seconds // 86_400} d ago"
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a number and its noun: `1 file`, `2 files`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

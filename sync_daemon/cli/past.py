@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from sync_daemon.cli.output import (
-    STYLES,
-    Column,
-    Output,
-    exact_size,
-    human_age,
-    human_size,
-    plural,
-)
+from sync_daemon.cli.output import STYLES, Column, Output
 from sync_daemon.cli.reporting import show_reasons, style_of
 from sync_daemon.domain.record import RunRecord, rate
 from sync_daemon.domain.report import MovedFile, VersionReport
+from sync_daemon.domain.words import exact_size, human_age, human_size, plural
 from sync_daemon.engine.records import Filter, Findings
 from sync_daemon.meter import MOST_FILES
 
@@ -96,7 +89,8 @@ def _run_cells(record: RunRecord) -> tuple[str, ...]:
 def show_record(record: RunRecord, now: datetime, out: Output) -> None:
     """Print one run with its versions, files and endpoints."""
     started = f"{record.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    out.line(f"run {record.run_id}: {record.status}", STYLES.get(record.status, "bold"))
+    ended = f"{record.status}, interrupted" if record.interrupted else record.status
+    out.line(f"run {record.run_id}: {ended}", STYLES.get(record.status, "bold"))
     out.line(f"  mode      {record.mode}")
     out.line(f"  selected  {_selected(record)}")
     out.line(f"  started   {started} ({human_age(record.started, now)})")

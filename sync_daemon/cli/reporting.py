@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sync_daemon.cli.output import Column, Output, exact_size, human_size, plural
+from sync_daemon.cli.output import Column, Output
 from sync_daemon.domain.plan import content_key
 from sync_daemon.domain.report import RunReport, VersionReport
+from sync_daemon.domain.trees import TreePlan
+from sync_daemon.domain.words import exact_size, human_size, plural
 
 
 def show_plans(report: RunReport, out: Output, *, files: bool, free: int | None) -> None:
@@ -15,15 +17,17 @@ def show_plans(report: RunReport, out: Output, *, files: bool, free: int | None)
         _show_plan(version, out, files=files)
     plans = [version.plan for version in report.versions if version.plan]
     fetch = _distinct_bytes(report)
+    copy = sum(plan.tree.space for plan in plans if plan.tree)
     bad = sum(version.status in {"failed", "refused"} for version in report.versions)
     out.line(
         f"{plural(len(report.versions), 'version')}: {len(plans)} to sync, {bad} with problems;"
         f" {exact_size(fetch)} to fetch"
+        + (f", {exact_size(copy)} to copy into trees" if copy else "")
     )
     if free is None:
         return
-    out.line(f"free in the store: {exact_size(free)}", "red" if free < fetch else "")
-    if free < fetch:
+    out.line(f"free in the store: {exact_size(free)}", "red" if free < fetch + copy else "")
+    if free < fetch + copy:
         out.line("hint: the run would not fit: make room, or select fewer files", "red")
 
 
@@ -59,7 +63,16 @@ def _show_plan(report: VersionReport, out: Output, *, files: bool) -> None:
     out.line(f"  fetch {exact_size(plan.fetch_bytes)} of {exact_size(plan.total_bytes)}")
     if plan.cost.staged:
         out.line(f"  of that {exact_size(plan.cost.staged)} pass through staging/ for a while")
+    if plan.tree is not None:
+        _show_tree(plan.tree, out)
     out.line(f"  requests: {plan.cost.origin} to the origin, {plan.cost.store} to the store")
+
+
+def _show_tree(tree: TreePlan, out: Output) -> None:
+    files = plural(len(tree.copies), "file")
+    work = f"link {files}, no space" if tree.shares else f"copy {files}, {exact_size(tree.space)}"
+    gone = f", remove {plural(len(tree.removes), 'file')}" if tree.removes else ""
+    out.line(f"  tree {tree.key}: {work}{gone}")
 
 
 def _list_files(sign: str, paths: Iterable[str], out: Output) -> None:
@@ -95,7 +108,8 @@ def show_run(report: RunReport, out: Output) -> None:
             show_reasons(version, out)
     fetched = sum(version.bytes.fetched for version in report.versions)
     out.line(
-        f"run {report.run_id}: {report.status}, {exact_size(fetched)} fetched"
+        f"run {report.run_id}: {report.status}, {'interrupted, ' * report.interrupted}"
+        f"{exact_size(fetched)} fetched"
         f" in {report.seconds:.1f} s"
     )
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 from sync_daemon.cli.command import Command
+from sync_daemon.cli.hangup import catching_hangup
 from sync_daemon.cli.session import Session
 from sync_daemon.config import STANDARD_INPUT, Settings
 from sync_daemon.daemon.notify import Notifier
 from sync_daemon.daemon.requests import Requests
-from sync_daemon.daemon.service import Hangup, Service
+from sync_daemon.daemon.service import Service
+from sync_daemon.daemon.serving import Serving
 from sync_daemon.daemon.watch import Watch
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.report import EXIT_OK
@@ -34,7 +32,11 @@ def run(session: Session) -> int:
 
     clock = SystemClock(session.stop)
     requests = Requests(clock.monotonic)
-    with _hangup() as hangup, Watch(settings, clock, _complain(session), requests) as watch:
+    with (
+        catching_hangup() as hangup,
+        Watch(settings, clock, _complain(session), requests) as watch,
+        Serving(settings, watch.metrics.traffic) as serving,
+    ):
         service = Service(
             settings,
             read=read,
@@ -44,10 +46,12 @@ def run(session: Session) -> int:
             notifier=Notifier(session.environ),
             clock=clock,
             listeners=watch.listeners,
-            on_start=(watch.attach,),
+            on_start=(watch.attach, serving.attach),
             every_minute=(watch.every_minute,),
-            on_settings=(watch.configure,),
+            on_settings=(watch.configure, serving.configure),
             requests=requests,
+            source=str(session.config_path()),
+            ended_by=lambda: session.stop.by,
         )
         watch.due = service.due
         late = service.run()
@@ -59,25 +63,6 @@ def run(session: Session) -> int:
 
 def _complain(session: Session) -> Callable[[str], None]:
     return lambda message: session.notice("metrics.trouble", "warning", message)
-
-
-@contextmanager
-def _hangup() -> Iterator[Hangup]:
-    """Give what SIGHUP sets inside the block."""
-    hangup = Hangup()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        hangup.came = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield hangup
-        return
-    before = signal.signal(signal.SIGHUP, on_signal)
-    try:
-        yield hangup
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 COMMAND = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sync_daemon import alerting, bootstrap
 from sync_daemon.cli.command import Command, add_files, add_json, add_selection
@@ -14,10 +14,7 @@ from sync_daemon.cli.session import Session
 from sync_daemon.domain.report import EXIT_FAILED, RunReport
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.tools import How
-from sync_daemon.observers.alerts import Alerts
 from sync_daemon.observers.fanout import Listener
-from sync_daemon.observers.progress import Progress
-from sync_daemon.ports import Clock, Emit, ObjectStore
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +45,7 @@ def sync(session: Session, how: How) -> int:
         _watching(session, how) as listeners,
         session.listening(*listeners, *([alerts] if alerts else ())) as emit,
         bootstrap.engine(settings, emit, session.stop, dry=not how.apply) as engine,
-        _alerting(alerts, emit, engine.vault.store, clock),
+        alerting.hearing(alerts, emit, engine.vault.store, clock) if alerts else nullcontext(),
     ):
         report = engine.run(entries, how, only, frozenset(arguments.model))
         free = None if how.apply else engine.vault.store.free_bytes()
@@ -60,28 +57,13 @@ def sync(session: Session, how: How) -> int:
 
 
 @contextmanager
-def _alerting(
-    alerts: Alerts | None, emit: Emit, store: ObjectStore, clock: Clock
-) -> Iterator[None]:
-    """Let alerts hear the block, judge it in the end, and deliver what they have to say."""
-    if alerts is None:
-        yield
-        return
-    alerts.attach(emit)
-    alerts.begin(store, alerting.facts(store, clock))
-    try:
-        yield
-        alerts.tick()
-    finally:
-        alerts.close()
-
-
-@contextmanager
 def _watching(session: Session, how: How) -> Iterator[tuple[Listener, ...]]:
     """Draw progress bars where a person is looking and bytes will move."""
     if not (how.apply and session.talk.terminal and session.log_format() == "text"):
         yield ()
         return
+    from sync_daemon.observers.progress import Progress  # noqa: PLC0415 - rich, for terminals
+
     with Progress(session.talk) as progress:
         yield (progress,)
 

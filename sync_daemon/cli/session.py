@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from sync_daemon.cli.hiding import secrets_around, secrets_in
 from sync_daemon.cli.output import Output
+from sync_daemon.cli.stopping import Stop
 from sync_daemon.config import STANDARD_INPUT, Log, Settings, find_config, load
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.events import Level
@@ -34,7 +34,7 @@ class Session:
     environ: Mapping[str, str]
     out: Output
     talk: Lines
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
     logs: Logs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,9 +62,13 @@ class Session:
         self._keep_to(settings.log)
         return settings
 
+    def config_path(self) -> Path | str:
+        """Return where the configuration is read from; `-` is standard input. Raises
+        ConfigurationError."""
+        return find_config(self.arguments.config, self.environ, Path.cwd())
+
     def _read_settings(self) -> Settings:
-        path = find_config(self.arguments.config, self.environ, Path.cwd())
-        text, source = _read(path)
+        text, source = _read(self.config_path())
         settings = load(text, environ=self.environ, source=source)
         more = (*secrets_in(settings), *secrets_around(self.environ))
         self.out.mask = self.talk.mask = mask = self.talk.mask.with_more(more)

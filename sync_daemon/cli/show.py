@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from sync_daemon.cli.command import Command, add_files, add_json
-from sync_daemon.cli.output import Output, exact_size, human_age, plural
+from sync_daemon.cli.output import Output
 from sync_daemon.cli.reading import browsing, names_of, read_version, whole
 from sync_daemon.cli.selecting import parse_target
 from sync_daemon.cli.session import Session
-from sync_daemon.domain.manifest import FileEntry, ModelFacts
+from sync_daemon.domain.manifest import Current, FileEntry, ModelFacts
+from sync_daemon.domain.words import exact_size, human_age, plural
 from sync_daemon.engine.browse import Stored, file_json, summarise, version_json
 from sync_daemon.engine.clock import SystemClock
 
@@ -118,8 +119,17 @@ def _facts(stored: Stored, now: datetime) -> dict[str, str]:
         "files": plural(len(manifest.files), "file"),
         "size": exact_size(manifest.size),
         "manifest": stored.manifest_key or "",
+        "tree": _tree(pointer),
         "previous": pointer.previous or "",
     }
+
+
+def _tree(pointer: Current) -> str:
+    if (tree := pointer.tree) is None:
+        return ""
+    if not tree.whole:
+        return f"{tree.key} (not whole yet)"
+    return tree.key if tree.manifest == pointer.manifest else f"{tree.key} (of an older manifest)"
 
 
 def _show_files(files: tuple[FileEntry, ...], out: Output) -> None:

@@ -6,18 +6,11 @@ from datetime import datetime
 
 from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import (
-    STYLES,
-    Column,
-    Output,
-    exact_size,
-    human_age,
-    human_size,
-    plural,
-)
+from sync_daemon.cli.output import STYLES, Column, Output
 from sync_daemon.cli.reading import browsing
 from sync_daemon.cli.session import Session
 from sync_daemon.daemon.jobs import NextRun, next_runs
+from sync_daemon.domain.words import exact_size, human_age, human_size, plural
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.standing import Row, Standing, take_stock
 

@@ -16,8 +16,14 @@ _STOPPING = b"\r\nstopping; parts that are under way may take some seconds. Agai
 _SHOW_CURSOR = "\x1b[?25h"
 
 
+class Stop(threading.Event):
+    """Set when all is to end; `by` is the name of the signal that set it."""
+
+    by: str | None = None
+
+
 @contextmanager
-def stoppable(stop: threading.Event, *, graceful: bool) -> Iterator[None]:
+def stoppable(stop: Stop, *, graceful: bool) -> Iterator[None]:
     """Take SIGINT and SIGTERM over inside the block.
 
     Gracefully the first one sets `stop`; otherwise it raises KeyboardInterrupt, for
@@ -28,9 +34,10 @@ def stoppable(stop: threading.Event, *, graceful: bool) -> Iterator[None]:
         return
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
         if stop.is_set():
             _leave_at_once()
+        stop.by = signal.Signals(number).name
         stop.set()
         if graceful and sys.stderr.isatty():
             os.write(sys.stderr.fileno(), _STOPPING)

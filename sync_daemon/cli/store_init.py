@@ -13,14 +13,16 @@ from typing import Any
 
 from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import Output, plural
+from sync_daemon.cli.output import Output
 from sync_daemon.cli.session import Session
 from sync_daemon.cli.store_steps import STYLES, is_there, name_server, take_first, take_rest
 from sync_daemon.config import S3Place, Settings
 from sync_daemon.config.units import UnitError, parse_network
 from sync_daemon.domain.access import AccountName, ModelPattern, make_policy, name_policy
 from sync_daemon.domain.errors import ConfigurationError, InvalidName
+from sync_daemon.domain.names import GroupName
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK
+from sync_daemon.domain.words import plural
 from sync_daemon.engine.readers import Grant, Safe
 from sync_daemon.engine.setup import Step
 
@@ -99,7 +101,8 @@ def _read_reader(words: argparse.Namespace, settings: Settings) -> Reader | None
         message = f"--reader: {account} is the mirror's own access key"
         raise ConfigurationError(message, hint="choose another name")
     networks = tuple(map(_read_network, words.network))
-    policy = make_policy(place.bucket, place.prefix, models, networks)
+    groups = [GroupName(model.group) for model in settings.models if model.group]
+    policy = make_policy(place.bucket, place.prefix, models, networks, groups)
     name = name_policy(account, place.bucket, place.prefix)
     grant = Grant(account, name, policy, words.rotate, keep=not (models or networks))
     return Reader(grant, models, networks, words.secret_file)

@@ -11,12 +11,14 @@ from typing import Any
 
 from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import Column, Output, exact_size, human_size
+from sync_daemon.cli.output import Column, Output
 from sync_daemon.cli.session import Session
 from sync_daemon.cli.store_init import show_step
 from sync_daemon.cli.store_steps import is_there, name_server, take_first, take_rest
 from sync_daemon.config import S3Place, Settings
 from sync_daemon.domain.errors import SyncError
+from sync_daemon.domain.words import exact_size, human_size
+from sync_daemon.engine.journal import Journals
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.setup import Home, Step
 from sync_daemon.engine.usage import Usage, count_usage, stored_bytes, unfinished
@@ -35,6 +37,7 @@ class _Stand:
     capacity: StoreCapacity | None
     usage: tuple[Usage, ...] | None
     uploads: int | None
+    kept: int | None
     quota: int | None
     expiry: timedelta | None
     steps: Sequence[Step]
@@ -50,6 +53,7 @@ class _Stand:
             "usage": None if self.usage is None else [one.to_json() for one in self.usage],
             "unfinished": {
                 "uploads": self.uploads,
+                "bytes": self.kept,
                 "journals": None if self.usage is None else unfinished(self.usage),
             },
             "quota": self.quota,
@@ -88,6 +92,7 @@ def _look(settings: Settings, home: Home, retry: Retry, *, with_usage: bool) -> 
         capacity,
         usage,
         _count_uploads(home) if there else None,
+        _kept_bytes(home, retry) if there and with_usage else None,
         quota,
         expiry,
         steps,
@@ -117,6 +122,15 @@ def _count_uploads(home: Home) -> int | None:
         return None
 
 
+def _kept_bytes(home: Home, retry: Retry) -> int | None:
+    """Return the bytes of unfinished uploads: as the store tells them, else those with journals."""
+    try:
+        found = home.unfinished_bytes()
+        return Journals(home, retry).kept_bytes() if found is None else found
+    except SyncError:
+        return None
+
+
 def _show(stand: _Stand, out: Output) -> None:
     out.line(f"{stand.store}: {_NAMES[stand.server]}")
     room = stand.capacity
@@ -130,8 +144,10 @@ def _show(stand: _Stand, out: Output) -> None:
         out.line(f"quota       {exact_size(stand.quota) if stand.quota else 'none'}")
     if stand.expiry is not None:
         out.line(f"expiry      unfinished uploads live {_hours(stand.expiry)} h")
-    if stand.uploads is not None:
-        out.line(f"unfinished  {stand.uploads:,}")
+    if stand.uploads is not None or stand.kept:
+        count = "" if stand.uploads is None else f"{stand.uploads:,}"
+        taken = "" if stand.kept is None else exact_size(stand.kept)
+        out.line(f"unfinished  {', '.join(text for text in (count, taken) if text)}")
     if stand.usage is not None:
         out.table(
             _COLUMNS,

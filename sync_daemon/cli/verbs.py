@@ -20,10 +20,17 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "diff": ("diff", "COMMAND"),
         "history": ("history", "COMMAND"),
         "verify": ("verify", "COMMAND"),
+        "inspect": ("inspect", "COMMAND"),
         "accept": ("accept", "COMMAND"),
+        "unlock": ("unlock", "COMMAND"),
+        "gateway": ("gateway", "COMMAND"),
+        "pull": ("pull", "COMMAND"),
         "doctor": ("doctor", "COMMAND"),
         "store init": ("store_init", "COMMAND"),
         "store status": ("store_status", "COMMAND"),
+        "token create": ("token", "CREATE"),
+        "token list": ("token", "LIST"),
+        "token revoke": ("token", "REVOKE"),
         "alerts test": ("alerts", "TEST"),
         "config validate": ("config", "VALIDATE"),
         "config show": ("config", "SHOW"),
@@ -37,6 +44,7 @@ GROUPS: Mapping[str, str] = MappingProxyType(
     {
         "config": "look at the configuration",
         "store": "set up the store, and see how it stands",
+        "token": "who may read by the gateway",
         "alerts": "try out who is told of alerts",
     }
 )

@@ -20,13 +20,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from sync_daemon import bootstrap
+from sync_daemon import alerting, bootstrap
 from sync_daemon.cli.command import Command, add_json
-from sync_daemon.cli.output import Column, Output, exact_size, human_size, plural
+from sync_daemon.cli.output import Column, Output
 from sync_daemon.cli.session import Session
 from sync_daemon.domain import keys
 from sync_daemon.domain.events import DamageFound
 from sync_daemon.domain.report import EXIT_DAMAGED, EXIT_OK
+from sync_daemon.domain.words import exact_size, human_size, plural
+from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.verification import Damage, Use, Verification
 from sync_daemon.engine.verify import Watch
 
@@ -63,10 +65,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(session: Session) -> int:
-    """Verify what was asked for and print what was found."""
+    """Verify what was asked for and print what was found; alerts hear of damage."""
     arguments, settings = session.arguments, session.settings()
     declared = frozenset(str(entry.model) for entry in bootstrap.entries(settings))
-    with session.listening() as emit, bootstrap.store(settings) as store:
+    clock = SystemClock(session.stop)
+    alerts = alerting.open_alerts(settings, clock)
+    with (
+        session.listening(alerts) as emit,
+        bootstrap.store(settings) as store,
+        alerting.hearing(alerts, emit, store, clock),
+    ):
         verifier = bootstrap.verifier(store, settings, emit, session.stop)
         with _watching(session) as watch:
             found = verifier.verify(
@@ -76,6 +84,7 @@ def run(session: Session) -> int:
             )
         for one in found.damage:
             emit(DamageFound(key=one.key, problem=f"{one.kind}: {one.message}"))
+        emit(found.finished("verify by hand", complete=found.deep and not arguments.model))
     if arguments.json:
         session.out.json(found.to_json())
     else:

@@ -7,6 +7,7 @@ The environment is passed in; nothing here reads it from the process.
 """
 
 from sync_daemon.config.alerts import Alerts, FailureRate
+from sync_daemon.config.client import MirrorSite, Pull
 from sync_daemon.config.gateway import Gateway
 from sync_daemon.config.load import STANDARD_INPUT, find_config, load
 from sync_daemon.config.log import Log
@@ -54,11 +55,13 @@ __all__ = [
     "HuggingFaceOrigin",
     "Log",
     "Metrics",
+    "MirrorSite",
     "ModelEntry",
     "ModelSchedule",
     "NamedEntry",
     "Origin",
     "Problem",
+    "Pull",
     "ResolvedModel",
     "Retention",
     "S3Place",

@@ -11,6 +11,7 @@ from sync_daemon.config.fields import (
     LocalPath,
     Number,
     Percent,
+    ProxyUrl,
     Rate,
     Size,
     Switch,
@@ -72,6 +73,13 @@ class Alerts(Section):
     )
     alertmanager_file: LocalPath | None = Field(
         default=None, description="File with the URL of the Alertmanager."
+    )
+    ca_file: LocalPath | None = Field(
+        default=None, description="Certificates (PEM) that prove the Alertmanager."
+    )
+    proxy: ProxyUrl | None = Field(
+        default=None,
+        description="Proxy to the Alertmanager, or off; left out: the usual variables say.",
     )
     repeat: Annotated[Duration, AfterValidator(check_repeat)] = Field(
         default=timedelta(days=1), description="Time after which what goes on is told again."

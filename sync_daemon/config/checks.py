@@ -24,10 +24,10 @@ from sync_daemon.config.model import MIB, MIN_PART_SIZE, MIN_PARTS, Transfer
 from sync_daemon.config.problems import Path, clip
 from sync_daemon.config.units import UnitError, format_size, parse_size, suggest
 from sync_daemon.domain.errors import ConfigurationError, InvalidName
-from sync_daemon.domain.names import ModelName, RepoPath, VersionName
+from sync_daemon.domain.names import GroupName, ModelName, RepoPath, VersionName
 from sync_daemon.wire.trust import Certificates, read_certificates
 
-NOT_YET = ("schedule", "retention", "gateway")
+NOT_YET = ("schedule", "retention")
 """Sections that are checked, but that this release does not act upon."""
 
 ACTED_UPON = {
@@ -61,11 +61,13 @@ def check(document: Document) -> None:
     """Note everything that is wrong between keys."""
     _check_store(document)
     _check_origins(document)
+    _check_sites(document)
     _check_certificates(document)
     _check_memory(document)
     _check_policy(document)
     found = models(document)
     _check_model_names(document, found)
+    _check_groups(document, found)
     for model in found:
         _check_versions(document, model)
         _check_repo(document, model)
@@ -107,6 +109,7 @@ def _check_certificates(document: Document) -> None:
     origins = mapping(document.tree, "origins")
     sections: list[tuple[Path, Raw]] = [(("store",), mapping(document.tree, "store"))]
     sections += [(("origins", name), mapping(origins, name)) for name in origins]
+    sections += [((name,), mapping(document.tree, name)) for name in ("pull", "alerts")]
     for path, section in sections:
         if (name := text(section, "ca_file")) is None:
             continue
@@ -126,6 +129,17 @@ def _check_endpoints(document: Document, path: Path, origin: Raw) -> None:
             if url.rstrip("/") in seen:
                 document.add((*path, "endpoints", index), "is listed twice")
             seen.add(url.rstrip("/"))
+
+
+def _check_sites(document: Document) -> None:
+    for key in ("url", "name"):
+        seen: set[str] = set()
+        for path, site in mappings(document.tree, "mirror_sites", ()):
+            if (given := text(site, key)) is None:
+                continue
+            if given.rstrip("/") in seen:
+                document.add((*path, key), "is listed twice")
+            seen.add(given.rstrip("/"))
 
 
 def _check_memory(document: Document) -> None:
@@ -175,6 +189,27 @@ def _check_model_names(document: Document, found: tuple[Model, ...]) -> None:
                 path = (*version.path, "name") if version.written else model.path
                 message = f"would share its folder with the model {clip(seen[both])!r}"
                 document.add(path, message, "rename one of the two")
+
+
+def _check_groups(document: Document, found: tuple[Model, ...]) -> None:
+    """A group is a folder beside those of the models: neither may take the other's place."""
+    groups: dict[str, str] = {}
+    folders = {model.name.partition("/")[0].casefold(): model.name for model in found if model.name}
+    for model in found:
+        if (group := text(model.raw, "group")) is None:
+            continue
+        path = (*model.path, "group")
+        try:
+            GroupName(group)
+        except InvalidName:
+            document.add(path, "is no name for a group", f"one segment of {_NAME_RULE}")
+            continue
+        if (other := folders.get(group.casefold())) is not None:
+            message = f"would share its folder with the model {clip(other)!r}"
+            document.add(path, message, "rename one of the two")
+        if (first := groups.setdefault(group.casefold(), group)) != group:
+            message = f"differs from the group {clip(first)!r} only in case"
+            document.add(path, message, "write it the same way")
 
 
 def _check_name(document: Document, path: Path, name: str) -> bool:

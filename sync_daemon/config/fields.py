@@ -63,6 +63,11 @@ def _redirect(value: object) -> object:
     return {True: "always", False: "never"}[value] if isinstance(value, bool) else value
 
 
+def _tls_version(value: object) -> object:
+    """YAML reads a bare 1.3 as a number; the key wants the word."""
+    return str(value) if isinstance(value, float) else value
+
+
 def parse_url(value: object) -> str:
     """An http or https URL without credentials, query or fragment; no final slash."""
     hint = "write for example https://host or http://host:8080/path"
@@ -199,6 +204,8 @@ Format = Annotated[
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
 YesNo = BeforeValidator(_yes_no)
 Redirecting = BeforeValidator(_redirect)
+TlsVersion = BeforeValidator(_tls_version)
+AccessLogging = BeforeValidator(_read_switch)
 
 Size = Annotated[
     int,

@@ -48,11 +48,18 @@ def _named(name: str, how: str, cwd: Path) -> Path | str:
     raise ConfigurationError(message, hint="is the path right?")
 
 
-def load(text: bytes, *, environ: Mapping[str, str], source: str = "mirror.yaml") -> Settings:
+def load(
+    text: bytes,
+    *,
+    environ: Mapping[str, str],
+    source: str = "mirror.yaml",
+    store: str | None = None,
+) -> Settings:
     """Turn the text of a configuration file into settings.
 
     `environ` is where `${VAR}` looks; `source` names the file in messages. Secret files
-    are read. Raises ConfigError with all problems of the file.
+    are read. `store` is the URL of the store where the file names none: clients have
+    files without one. Raises ConfigError with all problems of the file.
     """
     try:
         document = read_document(text, environ, source)
@@ -60,6 +67,8 @@ def load(text: bytes, *, environ: Mapping[str, str], source: str = "mirror.yaml"
         spot = error.spot
         problem = Problem(spot.line, spot.column, "", error.message, error.hint, source)
         raise ConfigError((problem,)) from None
+    if store is not None:
+        document.tree.setdefault("store", {"url": store})
     return _settle(document)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, PrivateAttr, Tag
 
 from sync_daemon.config.alerts import Alerts
+from sync_daemon.config.client import MirrorSite, Pull
 from sync_daemon.config.fields import (
     Bandwidth,
     Cron,
@@ -116,6 +117,10 @@ class EndpointEntry(Section):
         default=None,
         description="Lowest first; equal ones are ranked by measurement. Left out: its position.",
     )
+    token: Secret | None = Field(
+        default=None, description="Access token for this server, instead of the origin's."
+    )
+    token_file: LocalPath | None = Field(default=None, description="File with that token.")
 
 
 def endpoint_tag(value: Any) -> str:
@@ -255,6 +260,7 @@ class ModelEntry(Section):
     )
     files: tuple[HttpFile, ...] = Field(default=(), description="Files of an HTTP origin.")
     trees: Switch = Field(default=False, description="Also keep plain copies under trees/.")
+    group: Text | None = Field(default=None, description="Folder of them below trees/: nlp, cv.")
     schedule: ModelSchedule = Field(
         default=ModelSchedule(), description="Times of its own for this model."
     )
@@ -385,6 +391,10 @@ class Settings(Section):
     alerts: Alerts = Field(default=Alerts(), description="When to alert, and whom.")
     log: Log = Field(default=Log(), description="What is logged, and where to.")
     gateway: Gateway = Field(default=Gateway(), description="The read-only Hub API.")
+    mirror_sites: tuple[MirrorSite, ...] = Field(
+        default=(), description="Mirrors that `pull` fetches from."
+    )
+    pull: Pull = Field(default=Pull(), description="What `pull` does unless told otherwise.")
     policy: Policy = Field(default=Policy(), description="Gates; none in this release.")
 
     _warnings: tuple[Problem, ...] = PrivateAttr(())

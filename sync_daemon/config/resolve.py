@@ -5,7 +5,7 @@ another, they do not add up.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync_daemon.config.model import (
     DEFAULT_ORIGIN,
@@ -16,7 +16,7 @@ from sync_daemon.config.model import (
     TagsEntry,
 )
 from sync_daemon.domain.listing import Repository
-from sync_daemon.domain.names import ModelName, VersionName
+from sync_daemon.domain.names import GroupName, ModelName, VersionName
 from sync_daemon.domain.selection import Selection
 from sync_daemon.domain.wanted import Wanted, WantedTags
 
@@ -32,6 +32,7 @@ class ResolvedModel:
     versions: tuple[Wanted | WantedTags, ...]
     files: tuple[HttpFile, ...]
     trees: bool
+    group: GroupName | None
 
 
 def resolve_models(settings: Settings) -> tuple[ResolvedModel, ...]:
@@ -57,26 +58,35 @@ def _resolve(entry: ModelEntry, settings: Settings) -> ResolvedModel:
         versions=(),
         files=entry.files,
         trees=entry.trees,
+        group=GroupName(entry.group) if entry.group else None,
     )
-    versions = tuple(_version(version, model) for version in entry.versions)
-    return ResolvedModel(
-        model.name,
-        model.origin,
-        model.repository,
-        model.selection,
-        versions,
-        model.files,
-        model.trees,
-    )
+    return replace(model, versions=tuple(_version(version, model) for version in entry.versions))
 
 
 def _version(entry: NamedEntry | TagsEntry, model: ResolvedModel) -> Wanted | WantedTags:
     origin = entry.origin or model.origin
     selection = _select(entry, model.selection)
     if isinstance(entry, TagsEntry):
-        return WantedTags(model.name, origin, model.repository, entry.tags, entry.latest, selection)
-    name = VersionName(entry.name)
-    return Wanted(model.name, name, origin, model.repository, entry.revision, selection)
+        return WantedTags(
+            model.name,
+            origin,
+            model.repository,
+            entry.tags,
+            entry.latest,
+            selection,
+            model.trees,
+            model.group,
+        )
+    return Wanted(
+        model.name,
+        VersionName(entry.name),
+        origin,
+        model.repository,
+        entry.revision,
+        selection,
+        model.trees,
+        model.group,
+    )
 
 
 def _select(entry: ModelEntry | NamedEntry | TagsEntry, outer: Selection) -> Selection:

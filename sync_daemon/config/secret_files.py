@@ -33,9 +33,21 @@ def _places(tree: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
     yield from _mapping(tree, ("schedule",))
     yield from _mapping(tree, ("alerts",))
     yield from _mapping(tree, ("store", "credentials"))
+    yield from _mapping(tree, ("pull",))
+    yield from _items(tree, (), "mirror_sites")
     origins = tree.get("origins")
     for name in origins if isinstance(origins, dict) else ():
-        yield from _mapping(tree, ("origins", name))
+        for path, origin in _mapping(tree, ("origins", name)):
+            yield path, origin
+            yield from _items(origin, path, "endpoints")
+
+
+def _items(section: dict[str, Any], path: Path, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the mappings of a list."""
+    items = section.get(key)
+    for index, item in enumerate(items if isinstance(items, tuple) else ()):
+        if isinstance(item, dict):
+            yield (*path, key, index), item
 
 
 def _mapping(tree: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:

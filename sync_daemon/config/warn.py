@@ -36,8 +36,9 @@ def _without_effect(document: Document, found: tuple[Model, ...]) -> Iterator[Do
         if any((section, key) not in ACTED_UPON for key in mapping(document.tree, section)):
             yield (section,), _NOT_YET, ""
     for model in found:
-        if model.raw.get("trees") not in {None, False}:
-            yield (*model.path, "trees"), _NOT_YET, ""
+        if "group" in model.raw and model.raw.get("trees") in {None, False}:
+            message = "has no effect without `trees: true`"
+            yield (*model.path, "group"), message, "it names a folder of plain copies"
 
 
 def _same_revision(found: tuple[Model, ...]) -> Iterator[Doubt]:

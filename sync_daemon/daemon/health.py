@@ -21,7 +21,6 @@ from sync_daemon.domain.events import (
     RunFailed,
     RunFinished,
     RunStarted,
-    StoreMeasured,
     VerifyFinished,
     VersionFailed,
     VersionPassed,
@@ -30,7 +29,7 @@ from sync_daemon.domain.events import (
     VersionUnchanged,
 )
 from sync_daemon.observers.metrics import CONTENT_TYPE
-from sync_daemon.ports import Emit, ObjectStore
+from sync_daemon.ports import ObjectStore
 
 Check = Callable[[], str | None]
 """Returns why something is not ready, or None."""
@@ -154,18 +153,3 @@ class Makeable:
         """Return why the last run could not be made, or None."""
         failure = self._failure
         return f"{failure.job}: {failure.error}" if failure else None
-
-
-def tell_space(store: ObjectStore, emit: Emit, stored: int | None = None) -> None:
-    """Tell how full the store is, if that is known; costs three requests at most.
-
-    `stored` are the bytes of all objects, for a store that does not count them itself. Never
-    raises SyncError.
-    """
-    try:
-        found = store.capacity()
-    except SyncError:
-        return
-    if found is not None:
-        found = found if stored is None else found.counting(stored)
-        emit(StoreMeasured(found.used, found.free, found.total))

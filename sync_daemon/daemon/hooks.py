@@ -1,4 +1,5 @@
-"""POST /webhooks/huggingface and POST /api/runs: what may start a run from outside.
+"""POST /webhooks/huggingface and POST /api/runs: what may start a run from outside; and
+GET /api/runs/ID, which tells what became of a run by hand.
 
     request -> secret -> bucket -> body -> Requests -> the main loop
 
@@ -32,6 +33,7 @@ from sync_daemon.daemon.jobs import Asked, Job
 from sync_daemon.daemon.requests import Requests
 from sync_daemon.daemon.web import Answer, Request, Routes
 from sync_daemon.domain.events import (
+    TRIGGER_REFUSALS,
     Event,
     TriggerAccepted,
     TriggerIgnored,
@@ -57,7 +59,7 @@ class _Gate:
         self._by = by
         self._emit = emit
         self._right, self._wrong = Bucket(monotonic), Bucket(monotonic)
-        self._refused = Tally(monotonic)
+        self._refused = {reason: Tally(monotonic) for reason in TRIGGER_REFUSALS}
 
     def check(self, secret: Secret | None, given: str, client: str) -> Answer | None:
         """Return why a request is not let through, or None."""
@@ -74,7 +76,7 @@ class _Gate:
 
     def refuse(self, answer: Answer, reason: str, client: str) -> Answer:
         """Return the answer; tell of it unless that was done a moment ago."""
-        if count := self._refused.count():
+        if count := self._refused[reason].count():
             self._emit(TriggerRefused(self._by, answer.status, reason, client, count))
         return answer
 
@@ -94,10 +96,15 @@ class Hooks:
         self._emit = emit
         self._webhook = _Gate("webhook", monotonic, emit)
         self._api = _Gate("api", monotonic, emit)
+        self._look = _Gate("api", monotonic, emit)
 
     def routes(self) -> Routes:
         """Return the routes; they stay when the configuration changes."""
-        return {("POST", WEBHOOK): self.take_webhook, ("POST", RUNS): self.start_run}
+        return {
+            ("POST", WEBHOOK): self.take_webhook,
+            ("POST", RUNS): self.start_run,
+            ("GET", f"{RUNS}/"): self.show_run,
+        }
 
     def configure(self, settings: Settings) -> None:
         """Go by another configuration, its secrets included."""
@@ -128,9 +135,9 @@ class Hooks:
             self._emit(TriggerIgnored("webhook", event.names[0][:_LONGEST_NAME], reason))
             return _json(202, {"accepted": False, "model": [], "reason": reason})
         after = settings.schedule.webhook_debounce.total_seconds()
-        for model in models:
-            self._requests.add(Job("webhook", model), after)
-        self._emit(TriggerAccepted("webhook", models))
+        jobs = tuple(Job("webhook", model) for model in models)
+        waited = [self._requests.add(job, after) is not job for job in jobs]
+        self._emit(TriggerAccepted("webhook", models, debounced=all(waited)))
         return _json(202, {"accepted": True, "model": list(models)})
 
     # -- runs by hand --------------------------------------------------------------------------
@@ -138,11 +145,8 @@ class Hooks:
     def start_run(self, request: Request) -> Answer:
         """Ask for a run now, and say by which id it will be found."""
         settings, gate = self._settings, self._api
-        given = _bearer(request.headers.get("authorization", ""))
-        if answer := gate.check(settings.schedule.api_token, given, request.client):
-            if answer.status != 401:  # noqa: PLR2004  unauthorized
-                return answer
-            return Answer(401, answer.body, answer.type, {"WWW-Authenticate": "Bearer"})
+        if answer := self._check_token(gate, request):
+            return answer
         try:
             asked = _read_asked(request.body, tuple(model.name for model in settings.models))
         except WrongPayload as error:
@@ -150,6 +154,22 @@ class Hooks:
         if self._requests.closed:
             return gate.refuse(_ending(), "ending", request.client)
         return self._ask(Job("request", asked=asked), asked, request.client)
+
+    def show_run(self, request: Request) -> Answer:
+        """Tell what became of a run by hand."""
+        if answer := self._check_token(self._look, request):
+            return answer
+        run = request.path.rpartition("/")[2]
+        if (known := self._requests.asked.find(run)) is None:
+            return _error(404, "no such run is known here; `sync-daemon history` may know it")
+        return _json(200, known.to_json())
+
+    def _check_token(self, gate: _Gate, request: Request) -> Answer | None:
+        given = _bearer(request.headers.get("authorization", ""))
+        answer = gate.check(self._settings.schedule.api_token, given, request.client)
+        if answer is None or answer.status != 401:  # noqa: PLR2004  unauthorized
+            return answer
+        return Answer(401, answer.body, answer.type, {"WWW-Authenticate": "Bearer"})
 
     def _ask(self, job: Job, asked: Asked, client: str) -> Answer:
         found = self._requests.add(job)

@@ -10,14 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from sync_daemon.daemon.asked import AskedRuns
 from sync_daemon.daemon.jobs import Job
+from sync_daemon.domain.report import Failure, RunReport
 
 MOST = 16
 """Runs by hand that wait at once. Webhooks are one a model, and so bounded by the YAML."""
 
 
 class Requests:
-    """Jobs that wait, for several threads."""
+    """Jobs that wait, for several threads; `asked` knows what became of runs by hand."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -25,6 +27,7 @@ class Requests:
         self._due: dict[Job, float] = {}
         self._taken: set[Job] = set()
         self._closed = False
+        self.asked = AskedRuns()
 
     def add(self, job: Job, after: float = 0.0) -> Job | None:
         """Ask for a job, `after` seconds from now at the earliest.
@@ -39,6 +42,8 @@ class Requests:
             if job.asked is not None and self._count_asked() >= MOST:
                 return None
             self._due[job] = self._monotonic() + after
+            if job.asked is not None:
+                self.asked.queue(job.asked)
             return job
 
     def due(self) -> tuple[Job, ...]:
@@ -55,6 +60,13 @@ class Requests:
         """Note that a job begins: whoever asks for it from now on gets another one."""
         with self._lock:
             self._taken.discard(job)
+        if job.asked is not None:
+            self.asked.begin(job.asked)
+
+    def end(self, job: Job, result: RunReport | Failure | None) -> None:
+        """Note that a job has ended, and what it brought."""
+        if job.asked is not None:
+            self.asked.finish(job.asked, result)
 
     @property
     def closed(self) -> bool:

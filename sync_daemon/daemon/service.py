@@ -33,6 +33,7 @@ from sync_daemon.daemon.schedule import Schedule
 from sync_daemon.daemon.work import Work
 from sync_daemon.domain.errors import SyncError
 from sync_daemon.domain.events import (
+    AlertTold,
     ConfigInvalid,
     ConfigReloaded,
     DaemonStarted,
@@ -41,6 +42,7 @@ from sync_daemon.domain.events import (
     RunFailed,
     RunSkipped,
 )
+from sync_daemon.domain.report import Failure, RunReport
 from sync_daemon.ports import Clock, Emit
 
 TURN = 0.25
@@ -64,6 +66,7 @@ _MINUTE = 60.0
 
 Listener = Callable[[Event], None]
 Listening = Callable[..., AbstractContextManager[Emit]]
+Result = RunReport | Failure | None
 
 
 @dataclass(slots=True)
@@ -80,7 +83,8 @@ class Service:
     `emit` that tells the listeners it is called with; `listeners` are told every event;
     `on_start` are given that `emit`; `every_minute` are called about so often, on a thread of
     their own; `on_settings` are told of each valid configuration after the first one, and may
-    refuse it by a ConfigurationError; `requests` are jobs that others ask for.
+    refuse it by a ConfigurationError; `requests` are jobs that others ask for. `source` is where
+    the configuration was read from, and `ended_by` names the signal that set `stop`: for the log.
     """
 
     def __init__(
@@ -99,6 +103,8 @@ class Service:
         every_minute: Iterable[Callable[[], None]] = (),
         on_settings: Iterable[Callable[[Settings], None]] = (),
         requests: Requests | None = None,
+        source: str | None = None,
+        ended_by: Callable[[], str | None] = lambda: None,
         work: type[Work] = Work,
         last_moments: float = LAST_MOMENTS,
     ) -> None:
@@ -115,6 +121,7 @@ class Service:
         self._on_settings = tuple(on_settings)
         self._requests = requests or Requests(clock.monotonic)
         self._make_work = work
+        self._source, self._ended_by = source, ended_by
         self._last_moments = last_moments
         self._progress = Progress(clock.monotonic)
         self._skipped: Counter[Job] = Counter()
@@ -125,7 +132,7 @@ class Service:
 
     def run(self) -> tuple[str, ...]:
         """Work until the stop event; return the jobs that could not be ended in time."""
-        with self._listening(self._progress, *self._listeners) as emit:
+        with self._listening(self._progress, self._hear, *self._listeners) as emit:
             self._emit = emit
             self._work = self._make_work(self._settings, emit, self._stop, self._progress)
             self._runs = Lane("runs", self._paying(self._work.sync), self._work.close)
@@ -137,7 +144,16 @@ class Service:
             for lane in self._lanes:
                 lane.start()
             jobs = tuple(map(str, self._schedule.jobs()))
-            emit(DaemonStarted(jobs, __version__, str(self._settings.store.url)))
+            listen = self._settings.metrics.listen
+            emit(
+                DaemonStarted(
+                    jobs,
+                    __version__,
+                    str(self._settings.store.url),
+                    self._source,
+                    str(listen) if listen else None,
+                )
+            )
             self._notifier.ready()
             self._runs.offer(Job("start"))
             while not self._stop.is_set():
@@ -150,13 +166,15 @@ class Service:
         owed = self._owed.copy()
         return {str(job): owed.get(job, at) for job, at in self._schedule.times().items()}
 
-    def _paying(self, do: Callable[[Job], None]) -> Callable[[Job], None]:
-        """Do a job, and note that it was done."""
+    def _paying(self, do: Callable[[Job], Result]) -> Callable[[Job], None]:
+        """Do a job, and note that it was done; one that failed as a whole is still due."""
 
         def done(job: Job) -> None:
             self._requests.begin(job)
-            do(job)
-            self._owed.pop(job, None)
+            result = do(job)
+            self._requests.end(job, result)
+            if not isinstance(result, Failure):
+                self._owed.pop(job, None)
 
         return done
 
@@ -171,12 +189,17 @@ class Service:
         now = self._clock.monotonic()
         if self._every_minute and now - self._chores_at >= _MINUTE:
             self._chores_at = now
-            self._chores.offer(CHORES)
+            self._chores.offer(CHORES, again=True)
         self._notifier.status(self._words())
         period = self._notifier.watchdog
         if period is not None and now - self._fed >= period and self._is_well():
             self._fed = now
             self._notifier.feed()
+
+    def _hear(self, event: Event) -> None:
+        """Let the chores keep an alert at once: a kill must not have it told twice."""
+        if isinstance(event, AlertTold):
+            self._chores_at = float("-inf")
 
     def _offer(self, job: Job) -> None:
         self._owed.setdefault(job, self._clock.now())
@@ -238,7 +261,7 @@ class Service:
         changed = differences(old, new)
         self._emit(ConfigReloaded(changed))
         if any(key.startswith(WHAT_TO_MIRROR) for key in changed):
-            self._runs.offer(Job("start"))
+            self._runs.offer(Job("start"), again=True)
 
     # -- the end -----------------------------------------------------------------------
 
@@ -258,7 +281,7 @@ class Service:
             release = threading.Thread(target=self._work.give_up, name="release", daemon=True)
             release.start()
             release.join(RELEASE)
-        self._emit(DaemonStopped(late))
+        self._emit(DaemonStopped(late, self._ended_by()))
         return late
 
 

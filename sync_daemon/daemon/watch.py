@@ -22,11 +22,12 @@ from sync_daemon.daemon.health import (
     Remembered,
     health_routes,
     reach,
-    tell_space,
 )
 from sync_daemon.daemon.hooks import Hooks
 from sync_daemon.daemon.jobs import Planned, plan
+from sync_daemon.daemon.memory import recall
 from sync_daemon.daemon.requests import Requests
+from sync_daemon.daemon.room import Room
 from sync_daemon.daemon.web import Routes, Web, serve
 from sync_daemon.domain.errors import SyncError
 from sync_daemon.domain.events import Event
@@ -68,6 +69,8 @@ class Watch:
         self._punctual = Punctuality(time.monotonic, _allowance(settings, clock.now()))
         self._makeable = Makeable()
         self._ready = Remembered(self._reach, time.monotonic)
+        self._room = Room(time.monotonic)
+        self._began: datetime | None = clock.now()
         self._hooks = Hooks(settings, requests, time.monotonic, self._tell)
         self.alerts: Alerts = alerting.open_alerts(settings, clock)
 
@@ -87,7 +90,7 @@ class Watch:
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """Who is to be told every event."""
-        return self.metrics, self._punctual, self._makeable, self.alerts
+        return self.metrics, self._punctual, self._makeable, self._room, self.alerts
 
     def attach(self, emit: Emit) -> None:
         """Say where its own events go."""
@@ -101,7 +104,7 @@ class Watch:
         """Look at the store and the time. Blocks while the store does."""
         store = self._store or self._open()
         if store is not None:
-            tell_space(store, self._emit)
+            self._room.tell(store, self._emit)
         self.alerts.tick()
 
     def configure(self, settings: Settings) -> None:
@@ -111,13 +114,14 @@ class Watch:
             served.enter_context(self._serve(settings))
             self._served.close()
             self._served = served
-        alerting.configure(self.alerts, settings, self._clock)
+        alerting.configure(self.alerts, self._settings, settings, self._clock)
         self._hooks.configure(settings)
         self.metrics.declare(bootstrap.declared(settings))
         self._punctual.allow(_allowance(settings, self._clock.now()))
         moved, self._settings = settings.store != self._settings.store, settings
         if moved:
             self._store = None  # it is opened anew by the next chore
+            self._room.forget()
 
     def _open(self) -> ObjectStore | None:
         self._opened.close()
@@ -129,6 +133,9 @@ class Watch:
         self.alerts.begin(store, alerting.facts(store, self._clock, due=self.due))
         firing = (alert.finding.key for alert in self.alerts.firing)
         self.metrics.remember_alerts(firing)
+        if (began := self._began) is not None:
+            self._began = None  # once in the life of a process
+            recall(self.metrics, store, self._clock, began)
         return store
 
     def _serve(self, settings: Settings) -> AbstractContextManager[Web | None]:

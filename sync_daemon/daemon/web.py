@@ -1,9 +1,10 @@
 """A small HTTP server in the daemon: metrics, health, and later its own API.
 
-Routes are a table of (method, path) -> handler, so that more can be added; whatever is not in
-it is 404 or 405. It is meant for a few known clients: connections, time and size of a request
-are bounded (http_limits.py), a connection serves one request, and one connection too many
-is told so at once. It listens on the loopback address unless the YAML says otherwise.
+Routes are a table of (method, path) -> handler, so that more can be added; a path that ends
+with `/` stands for one more segment of any name. Whatever is not in it is 404 or 405. It is
+meant for a few known clients: connections, time and size of a request are bounded
+(http_limits.py), a connection serves one request, and one connection too many is told so at
+once. It listens on the loopback address unless the YAML says otherwise.
 """
 
 from __future__ import annotations
@@ -138,13 +139,14 @@ class _Site:
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return the methods that a path knows."""
-        known = {method for method, route in self.routes if route == path}
+        known = {method for method, route in self.routes if route in {path, _parent(path)}}
         return tuple(sorted(known | ({"HEAD"} if "GET" in known else set())))
 
     def answer(self, request: Request) -> Answer:
         """Call the handler of a request."""
         method = "GET" if request.method == "HEAD" else request.method
-        handler = self.routes.get((method, request.path))
+        routes = self.routes
+        handler = routes.get((method, request.path), routes.get((method, _parent(request.path))))
         if handler is not None:
             try:
                 return handler(request)
@@ -155,6 +157,12 @@ class _Site:
             answer = Answer.text("this method is not known here", 405)
             return Answer(405, answer.body, headers={"Allow": ", ".join(methods)})
         return Answer.text("not found", 404)
+
+
+def _parent(path: str) -> str:
+    """Return `/a/` for `/a/b`, and nothing where a route of that kind cannot be meant."""
+    head, _, last = path.rpartition("/")
+    return f"{head}/" if head and last else ""
 
 
 class _Server(ThreadingHTTPServer):

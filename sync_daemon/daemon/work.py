@@ -16,7 +16,8 @@ from sync_daemon.config import Settings
 from sync_daemon.daemon.jobs import Job, covered
 from sync_daemon.daemon.progress import Progress
 from sync_daemon.domain.errors import Interrupted, SyncError, Unavailable
-from sync_daemon.domain.events import DamageFound, RunFailed, VerifyFinished
+from sync_daemon.domain.events import DamageFound, RunFailed
+from sync_daemon.domain.report import Failure, RunReport
 from sync_daemon.domain.wanted import Wanted
 from sync_daemon.engine.run import Engine, Entry
 from sync_daemon.engine.tools import How
@@ -37,8 +38,8 @@ class Work:
         self._parts: tuple[object, ...] = ()
         self._stack = ExitStack()
 
-    def sync(self, job: Job) -> None:
-        """Bring what a job covers up to date."""
+    def sync(self, job: Job) -> RunReport | Failure | None:
+        """Bring what a job covers up to date; None: there was nothing to do."""
         self._progress.touch()
         try:
             settings = self.settings
@@ -49,15 +50,16 @@ class Work:
             asked = job.asked
             if asked is not None:
                 how, models = How(full=asked.full), frozenset(asked.models)
-                engine.run(entries, how, models=models, ending=asked.run)
-            elif entries:
-                engine.run(entries, How(full=job.kind == "full"))
+                return engine.run(entries, how, models=models, ending=asked.run)
+            if entries:
+                return engine.run(entries, How(full=job.kind == "full"))
         except Exception as error:  # noqa: BLE001 - a run that fails must not end the daemon
             self.close()
-            self._tell(job, error)
+            return self._tell(job, error)
+        return None
 
-    def verify(self, job: Job) -> None:
-        """Read the stored bytes again."""
+    def verify(self, job: Job) -> Failure | None:
+        """Read the stored bytes again; None: it was done, whatever it found."""
         self._progress.touch()
         settings, stop = self.settings, self._stop
         declared = frozenset(str(entry.model) for entry in bootstrap.entries(settings))
@@ -67,20 +69,11 @@ class Work:
                     models=frozenset({job.model} - {""}), declared=declared, deep=self._progress
                 )
         except Exception as error:  # noqa: BLE001 - as above
-            self._tell(job, error)
-            return
+            return self._tell(job, error)
         for one in found.damage:
             self._emit(DamageFound(key=one.key, problem=f"{one.kind}: {one.message}"))
-        self._emit(
-            VerifyFinished(
-                job=str(job),
-                versions=found.versions,
-                blobs=found.blobs,
-                bytes=found.bytes,
-                damage=len(found.damage),
-                seconds=round(found.seconds, 3),
-            )
-        )
+        self._emit(found.finished(str(job), complete=not job.model))
+        return None
 
     def give_up(self) -> None:
         """Release the locks of a run that cannot be waited for."""
@@ -106,16 +99,17 @@ class Work:
         self._engine, self._parts = engine, parts
         return engine
 
-    def _tell(self, job: Job, error: Exception) -> None:
-        if isinstance(error, Interrupted) and self._stop.is_set():
-            return
+    def _tell(self, job: Job, error: Exception) -> Failure:
         if isinstance(error, SyncError):
-            self._emit(RunFailed(str(job), error.kind, str(error), error.hint))
-            return
-        text = f"{type(error).__name__}: {error}"
+            failure = Failure(error.kind, str(error), error.hint)
+            if not (isinstance(error, Interrupted) and self._stop.is_set()):
+                self._emit(RunFailed(str(job), failure.kind, failure.message, failure.hint))
+            return failure
         hint = "this is a fault of sync-daemon: please report it with the log"
+        failure = Failure("internal_error", f"{type(error).__name__}: {error}", hint)
         trace = "".join(traceback.format_exception(error))
-        self._emit(RunFailed(str(job), "internal_error", text, hint, trace))
+        self._emit(RunFailed(str(job), failure.kind, failure.message, hint, trace))
+        return failure
 
 
 def _is_missing(entry: Entry, engine: Engine) -> bool:

@@ -1,10 +1,10 @@
 """Read-only accounts: what consumers may see of a mirror in a bucket, as an S3 policy.
 
-A consumer may read and list plain copies (`trees/`), and what is published about them
-(`models/`, `aliases/`, the format marker). It may neither read nor list `blobs/`, where
+A consumer may read and list plain copies (`trees/`, below a group too), and what is published
+about them (`models/`, `aliases/`, the format marker). It may neither read nor list `blobs/`, where
 versions lie that were refused as well, nor what the mirror keeps for itself (`staging/`,
-`uploads/`, `quarantine/`, `locks/`, `runs/`): whatever is not allowed here is denied. A blob
-reaches it by a presigned URL, which bears the rights of whoever signed it.
+`uploads/`, `quarantine/`, `locks/`, `runs/`, `tokens/`): whatever is not allowed here is denied.
+A blob reaches it by a presigned URL, which bears the rights of whoever signed it.
 
 `*` in a policy matches `/` as well. So a pattern of models is a name, or the beginning of
 names: with a `*` in the middle it would reach into folders of other models.
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import ConfigurationError, InvalidName
-from sync_daemon.domain.names import ModelName
+from sync_daemon.domain.names import GroupName, ModelName
 
 FOLDERS = (keys.TREES, keys.MODELS, keys.ALIASES)
 """What consumers may read and list, each with a folder per model."""
@@ -61,6 +61,13 @@ class ModelPattern(str):
             return model.startswith(stem)
         return model == self or model.startswith(f"{self}/")
 
+    def reaches(self, group: GroupName) -> bool:
+        """Tell whether it covers keys in a group's folder whatever models lie there."""
+        stem = self.removesuffix("*")
+        if stem != self and f"{group}/".startswith(stem):
+            return True
+        return stem == group or stem.startswith(f"{group}/")
+
     def below(self, folder: str) -> str:
         """Return the pattern of all keys of these models below a folder."""
         return f"{folder}{self}" if self.endswith("*") else f"{folder}{self}/*"
@@ -82,20 +89,28 @@ def name_policy(account: AccountName, bucket: str, prefix: str) -> str:
 
 
 def make_policy(
-    bucket: str, prefix: str, models: Sequence[ModelPattern], networks: Sequence[str]
+    bucket: str,
+    prefix: str,
+    models: Sequence[ModelPattern],
+    networks: Sequence[str],
+    groups: Sequence[GroupName] = (),
 ) -> dict[str, Any]:
     """Return the policy of a consumer of these models, all if there are none, who asks from
     these networks (CIDR), from any if there are none.
 
-    `prefix` is the store's, without slashes at its ends. Raises ConfigurationError for one
-    that a policy cannot name.
+    `prefix` is the store's, without slashes at its ends; `groups` are the folders below
+    `trees/` in which models may lie. Raises ConfigurationError for a prefix that a policy cannot
+    name, and for a pattern that would open a whole group.
     """
     root = f"{prefix}/" if prefix else ""
     if _SPECIAL.search(root):
         message = f"s3://{bucket}/{root}: no policy can name a prefix with *, ? or $"
         raise ConfigurationError(message, hint="give the mirror another prefix in store.url")
     patterns = sorted(set(models)) or [ModelPattern("*")]
-    below = [pattern.below(root + folder) for folder in FOLDERS for pattern in patterns]
+    _check_groups(patterns, groups)
+    inner = () if "*" in patterns else sorted(set(groups))
+    folders = (*FOLDERS, *(f"{keys.TREES}{group}/" for group in inner))
+    below = [pattern.below(root + folder) for folder in folders for pattern in patterns]
     here = f"arn:aws:s3:::{bucket}"
     source = {"IpAddress": {"aws:SourceIp": sorted(set(networks))}} if networks else {}
     listing = {"StringLike": {"s3:prefix": sorted(below)}} | source
@@ -108,6 +123,13 @@ def make_policy(
             _allow("s3:GetBucketLocation", [here], source),
         ],
     }
+
+
+def _check_groups(patterns: Sequence[ModelPattern], groups: Sequence[GroupName]) -> None:
+    for pattern in patterns:
+        if pattern != "*" and (reached := [one for one in groups if pattern.reaches(one)]):
+            message = f"the pattern {pattern} would open the whole group {reached[0]} of trees/"
+            raise ConfigurationError(message, hint="name the models in full")
 
 
 def _allow(action: str, resources: list[str], condition: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "store_full": "critical",
     "run_overdue": "critical",
     "config_invalid": "warning",
+    "certificate_invalid": "warning",
     "test": "warning",
 }
 """Every alert that there is, by its stable name."""

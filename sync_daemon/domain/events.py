@@ -13,9 +13,12 @@ from typing import Any, ClassVar, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
 
+TRIGGER_REFUSALS = ("secret", "flood", "payload", "waiting", "too_many", "ending")
+"""Why a request for a run is refused."""
+
 OTHER_LINES = (
     *("command.failed", "config.warning", "version.absent", "verify.progress"),
-    *("log.file_failed", "metrics.trouble", "library.message"),
+    *("log.file_failed", "metrics.trouble", "inspect.unreadable", "library.message"),
 )
 """Names of log lines that are no events: they come from a command itself, or from libraries."""
 
@@ -56,6 +59,8 @@ class RunFinished(Event):
     failed: int
     origin_requests: int = 0
     store_requests: int = 0
+    skipped: int = 0
+    interrupted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,22 @@ class VersionPlanned(Event):
     fetch_files: int
     fetch_bytes: int
     total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TreePublished(Event):
+    """A version's plain copies are whole; so many were made and removed for it."""
+
+    name: ClassVar[str] = "tree.published"
+    model: str
+    version: str
+    commit: str
+    key: str
+    files: int
+    copied: int
+    removed: int
+    copied_bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +393,17 @@ class LockLostEvent(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LockReleased(Event):
+    """A person released a lock with `unlock`; `reason` is `forced` where its owner lives."""
+
+    name: ClassVar[str] = "lock.released"
+    level: ClassVar[Level] = "warning"
+    scope: str
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DamageFound(Event):
     """verify found something missing or wrong in the store."""
 
@@ -394,7 +426,8 @@ class StoreMeasured(Event):
 
 @dataclass(frozen=True, slots=True)
 class VerifyFinished(Event):
-    """The daemon has read the stored bytes again; `damage` objects are wrong or missing."""
+    """The stored bytes were read again, by the daemon or by hand; `damage` objects are wrong or
+    missing. `complete`: of all models, and every byte."""
 
     name: ClassVar[str] = "verify.finished"
     job: str
@@ -403,25 +436,30 @@ class VerifyFinished(Event):
     bytes: int
     damage: int
     seconds: float
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonStarted(Event):
     """The daemon, of this version, has begun; `jobs` are those that its schedule knows, `store`
-    is the URL of its store."""
+    is the URL of its store, `config` the file that it was told by, `listen` the address of its
+    metrics, if there is one."""
 
     name: ClassVar[str] = "daemon.started"
     jobs: tuple[str, ...]
     version: str
     store: str
+    config: str | None = None
+    listen: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonStopped(Event):
-    """The daemon ends; `unfinished` are jobs that could not end in time."""
+    """The daemon ends, told so by `signal`; `unfinished` are jobs that could not end in time."""
 
     name: ClassVar[str] = "daemon.stopped"
     unfinished: tuple[str, ...] = ()
+    signal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,13 +481,17 @@ class ConfigInvalid(Event):
 
 @dataclass(frozen=True, slots=True)
 class TriggerAccepted(Event):
-    """A webhook or a client asked for a run of `models` (none: all); `run` is its id's end."""
+    """A webhook or a client asked for a run of `models` (none: all); `run` is its id's end.
+
+    `debounced`: a run that waits already will serve it.
+    """
 
     name: ClassVar[str] = "trigger.accepted"
     by: str
     models: tuple[str, ...]
     run: str | None = None
     full: bool = False
+    debounced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,7 +507,8 @@ class TriggerIgnored(Event):
 
 @dataclass(frozen=True, slots=True)
 class TriggerRefused(Event):
-    """Requests for runs were refused, `count` since the last such event; this is the newest."""
+    """Requests for runs were refused for a `reason`, `count` since the last such event; the rest
+    is of the newest."""
 
     name: ClassVar[str] = "trigger.refused"
     level: ClassVar[Level] = "warning"
@@ -474,6 +517,109 @@ class TriggerRefused(Event):
     reason: str
     client: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStarted(Event):
+    """The gateway listens at `url` and knows so many `models`."""
+
+    name: ClassVar[str] = "gateway.started"
+    url: str
+    models: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStopped(Event):
+    """The gateway ends."""
+
+    name: ClassVar[str] = "gateway.stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStale(Event):
+    """The gateway cannot read the store; it serves what it knows. Told once until it can."""
+
+    name: ClassVar[str] = "gateway.stale"
+    level: ClassVar[Level] = "warning"
+    error: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayFresh(Event):
+    """The gateway can read the store again, which it could not for so many seconds."""
+
+    name: ClassVar[str] = "gateway.fresh"
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VersionUnreadable(Event):
+    """A published version cannot be read as it is in the store: the gateway shows the state
+    that it knows, or none. Told once until it can."""
+
+    name: ClassVar[str] = "gateway.version_unreadable"
+    level: ClassVar[Level] = "error"
+    version: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRequest(Event):
+    """A request to the gateway was answered: `bytes` of body in `seconds`.
+
+    `client`, `token` (its name), `path`, `repo` and `revision` are left out in private logs.
+    """
+
+    name: ClassVar[str] = "gateway.request"
+    request: str
+    method: str
+    kind: str
+    status: int
+    bytes: int
+    seconds: float
+    agent: str
+    client: str | None = None
+    token: str | None = None
+    path: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLogDropped(Event):
+    """So many lines of the access log were not written, because the log could not keep up."""
+
+    name: ClassVar[str] = "gateway.log_dropped"
+    level: ClassVar[Level] = "warning"
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUnreadable(Event):
+    """The object of a token cannot be read: it opens nothing."""
+
+    name: ClassVar[str] = "gateway.token_unreadable"
+    level: ClassVar[Level] = "warning"
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateLoaded(Event):
+    """New connections to the gateway get another certificate from now on."""
+
+    name: ClassVar[str] = "gateway.certificate_loaded"
+    cert_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateInvalid(Event):
+    """The gateway's new certificate or key is wrong; the old one stays in force."""
+
+    name: ClassVar[str] = "gateway.certificate_invalid"
+    level: ClassVar[Level] = "error"
+    cert_file: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,6 +656,32 @@ class AlertsLost(Event):
 
     name: ClassVar[str] = "alerts.lost"
     level: ClassVar[Level] = "warning"
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileUnusable(Event):
+    """The gateway cannot give out a published file: its blob is missing, cut short or wrong."""
+
+    name: ClassVar[str] = "file.unusable"
+    level: ClassVar[Level] = "error"
+    model: str
+    version: str
+    path: str
+    key: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileCut(Event):
+    """The store failed while the gateway sent a file; the client got the first `sent` bytes."""
+
+    name: ClassVar[str] = "file.cut"
+    level: ClassVar[Level] = "warning"
+    model: str
+    version: str
+    path: str
+    sent: int
     error: str
 
 

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from sync_daemon.domain import canonical
 from sync_daemon.domain.digests import CommitId, Digest
 from sync_daemon.domain.errors import InvalidName
-from sync_daemon.domain.names import ModelName, VersionName
+from sync_daemon.domain.names import GroupName, ModelName, VersionName
 
 FORMAT = 1
+_SHORT = 12
+"""Digits of a commit that name a followed version's folder."""
 MARKER = "mirror.json"
 ALERTS = "alerts.json"
 BLOBS = "blobs/sha256/"
@@ -24,6 +26,8 @@ CONDEMNED = "condemned/"
 STAGING = "staging/"
 UPLOADS = "uploads/"
 RUNS = "runs/"
+TOKENS = "tokens/"
+LOCKS = "locks/"
 
 _MANIFEST = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/manifests/([0-9a-f]{64})\.json")
 _JOURNAL = re.compile(r"uploads/([0-9a-f]{64})/[^/]+\.json")
@@ -32,6 +36,7 @@ _RUN = re.compile(
 )
 _RUN_ID = re.compile(r"\d{1,8}|\d{8}T[\dZ.]*(?:-[0-9a-f]*)?", re.ASCII)
 _CURRENT = re.compile(r"models/((?:[^/]+/)?[^/]+)/([^/]+)/current\.json")
+_TOKEN = re.compile(r"tokens/([0-9a-f]{16})\.json")
 
 
 def blob(digest: Digest) -> str:
@@ -107,7 +112,7 @@ def parse_journal(key: str) -> Digest | None:
 
 def lock(scope: str) -> str:
     """Who is working on `scope`."""
-    return f"locks/{Digest.of(scope.encode())}.json"
+    return f"{LOCKS}{Digest.of(scope.encode())}.json"
 
 
 def condemned(digest: Digest) -> str:
@@ -160,3 +165,23 @@ def parse_run(key: str) -> tuple[str, datetime] | None:
 def quarantine(model: ModelName, version: VersionName, commit: CommitId) -> str:
     """A version that was refused, and why."""
     return f"quarantine/{model}/{version}/{commit}.json"
+
+
+def token(ident: str) -> str:
+    """Who may read by the gateway: the SHA-256 of a token, never the token."""
+    return f"{TOKENS}{ident}.json"
+
+
+def parse_token(key: str) -> str | None:
+    """Return the id of the token whose object lies at `key`, or None for any other key."""
+    match = _TOKEN.fullmatch(key)
+    return match[1] if match else None
+
+
+def tree(
+    model: ModelName, version: VersionName, commit: CommitId | None, group: GroupName | None
+) -> str:
+    """The prefix of a version's plain copies; `commit` is None for a pinned version's folder."""
+    above = f"{TREES}{group}/" if group else TREES
+    which = f"@{commit[:_SHORT]}" if commit else ""
+    return f"{above}{model}/{version}{which}/"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sync_daemon.domain.digests import CommitId, Digest, GitOid
@@ -30,11 +30,15 @@ class Refs:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A revision, and the commit that it means now. A branch is followed, the rest are pins."""
+    """A revision, and the commit that it means now. A branch is followed, the rest are pins.
+
+    `paths` are the files at it, where the origin says so in the same breath.
+    """
 
     revision: str
     commit: CommitId
     kind: RefKind
+    paths: frozenset[str] | None = field(default=None, compare=False)
 
     @property
     def pin(self) -> bool:

@@ -138,6 +138,19 @@ def _decode_entry(raw: dict[str, Any]) -> FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Tree:
+    """A folder of plain copies. `key` ends with a slash.
+
+    It holds the files of `manifest` and nothing else; where it is not `whole`, each of its
+    files is either of that manifest or of the one that is current.
+    """
+
+    key: str
+    manifest: Digest
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Current:
     """Which manifest a version is now. `pin`: it was a commit or a tag when published (I3)."""
 
@@ -148,6 +161,7 @@ class Current:
     previous: Digest | None = None
     hold: bool = False
     pin: bool = False
+    tree: Tree | None = None
 
     def matches(self, commit: CommitId, selection: Digest) -> bool:
         """Tell whether the version already is what is asked for."""
@@ -164,8 +178,17 @@ class Current:
                 published_at=self.published_at.isoformat(timespec="seconds"),
                 hold=self.hold,
                 pin=self.pin,
+                tree=_encode_tree(self.tree) if self.tree else None,
             )
         )
+
+
+def _encode_tree(tree: Tree) -> dict[str, Any]:
+    return {"key": tree.key, "manifest": tree.manifest, "whole": tree.whole}
+
+
+def _decode_tree(raw: dict[str, Any]) -> Tree:
+    return Tree(str(raw["key"]), Digest(raw["manifest"]), whole=raw["whole"] is True)
 
 
 def decode_current(data: bytes) -> Current:
@@ -180,6 +203,7 @@ def decode_current(data: bytes) -> Current:
             previous=Digest(raw["previous"]) if "previous" in raw else None,
             hold=raw.get("hold", False),
             pin=raw.get("pin", False),
+            tree=_decode_tree(raw["tree"]) if "tree" in raw else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         message = f"not a current.json: {error!r}"

@@ -36,6 +36,18 @@ class ModelName(str):
         return super().__new__(cls, value)
 
 
+class GroupName(str):
+    """A folder that plain copies of several models share: one segment, `nlp`."""
+
+    __slots__ = ()
+
+    def __new__(cls, value: str) -> Self:
+        if not _SEGMENT.fullmatch(value):
+            message = f"group name {value!r}: one segment of {_RULE}"
+            raise InvalidName(message)
+        return super().__new__(cls, value)
+
+
 class VersionName(str):
     """A version's name: one segment; a tag's slash is written `%2F`."""
 

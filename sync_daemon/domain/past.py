@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sync_daemon.domain.report import EVERYTHING, EndpointTally, Selected, parse_tallies
+from sync_daemon.domain.record import parse_record
+from sync_daemon.domain.report import EVERYTHING, EndpointTally, Selected
 
 _SUCCESSES = frozenset({"published", "unchanged", "held"})
 
@@ -24,23 +24,12 @@ class PastRun:
     selected: Selected = EVERYTHING
 
 
-def parse_past(record: bytes) -> PastRun:
+def parse_past(data: bytes) -> PastRun:
     """Return what a stored report says. Raises ValueError for what is no report."""
-    tallies = tuple(past.tally for past in parse_tallies(record))
-    document = json.loads(record)
-    try:
-        ended = datetime.fromisoformat(document["started"])
-        ended += timedelta(seconds=document["seconds"])
-        results = {
-            (str(one["model"]), str(one["version"])): str(one["status"])
-            for one in document.get("models", ())
-        }
-        named = document.get("selected", {})
-        selected = Selected(tuple(named.get("models", ())), tuple(named.get("versions", ())))
-        return PastRun(ended, tallies, results, int(document.get("unchanged", 0)), selected)
-    except (LookupError, TypeError, AttributeError) as error:
-        message = f"this is no report: {error!r}"
-        raise ValueError(message) from error
+    run = parse_record(data)
+    results = {name: str(version.status) for name, version in run.results.items()}
+    selected = run.selected or EVERYTHING
+    return PastRun(run.ended, run.endpoints, results, run.unchanged, selected)
 
 
 def find_successes(

@@ -9,6 +9,7 @@ from sync_daemon.domain.digests import Digest, GitOid
 from sync_daemon.domain.listing import RemoteFile
 from sync_daemon.domain.manifest import FileEntry
 from sync_daemon.domain.names import RepoPath
+from sync_daemon.domain.trees import TreePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Plan:
     changed: tuple[RepoPath, ...]
     removed: tuple[RepoPath, ...]
     cost: Cost
+    tree: TreePlan | None = None
 
     @property
     def fetches(self) -> tuple[RemoteFile, ...]:
@@ -118,6 +120,11 @@ def make_plan(
         cost=Cost(),
     )
     return replace(plan, cost=sum((cost(file) for file in plan.fetches), Cost()))
+
+
+def with_tree(plan: Plan, tree: TreePlan) -> Plan:
+    """Add what plain copies will take."""
+    return replace(plan, tree=tree, cost=plan.cost + Cost(0, tree.requests))
 
 
 def _find(file: RemoteFile, held: Held) -> Digest | None:

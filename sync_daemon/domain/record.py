@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, cast
 
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.names import ModelName
 from sync_daemon.domain.report import (
+    EVERYTHING,
     Bytes,
     EndpointTally,
     Failure,
@@ -57,6 +58,25 @@ class RunRecord:
         """Bytes per second, over the whole run; None where nothing was read."""
         return rate(self.fetched, self.seconds)
 
+    @property
+    def ended(self) -> datetime:
+        """When it was over."""
+        return self.started + timedelta(seconds=self.seconds)
+
+    @property
+    def results(self) -> dict[tuple[str, str], VersionReport]:
+        """The versions that it names, by model and version."""
+        return {(version.model, version.version): version for version in self.versions}
+
+    def covers(self, model: str, version: str) -> bool:
+        """Tell whether a version was meant; all were, where the report does not say."""
+        return (self.selected or EVERYTHING).covers(model, version)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended it before all was done."""
+        return any(version.status == "interrupted" for version in self.versions)
+
     def count(self) -> Counter[str]:
         """Return how many versions ended in each status."""
         counts = Counter[str](version.status for version in self.versions)
@@ -70,6 +90,7 @@ class RunRecord:
             "run_id": self.run_id,
             "mode": self.mode,
             "status": self.status,
+            "interrupted": self.interrupted,
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
             "selected": self.selected.to_json() if self.selected else None,
@@ -120,6 +141,7 @@ def _record(raw: dict[str, Any]) -> RunRecord:
 
 def _version(raw: dict[str, Any]) -> VersionReport:
     commit, manifest, error = raw.get("commit"), raw.get("manifest"), raw.get("error")
+    tree = raw.get("tree")
     files, sizes, requests = (raw.get(key) or {} for key in ("files", "bytes", "requests"))
     return VersionReport(
         model=ModelName(raw["model"]),
@@ -127,6 +149,7 @@ def _version(raw: dict[str, Any]) -> VersionReport:
         status=cast("Status", _text(raw["status"])),
         commit=CommitId(commit) if commit is not None else None,
         manifest=_text(manifest) if manifest is not None else None,
+        tree=_text(tree) if tree is not None else None,
         files=Files(*(_number(files.get(key, 0)) for key in Files.__slots__)),
         bytes=Bytes(*(_number(sizes.get(key, 0)) for key in Bytes.__slots__)),
         origin_requests=_number(requests.get("origin", 0)),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.names import ModelName
 from sync_daemon.domain.plan import Plan
+from sync_daemon.domain.trees import TreePlan
 
 Mode = Literal["incremental", "full"]
 Status = Literal[
@@ -24,7 +25,7 @@ EXIT_DAMAGED = 4
 EXIT_LOCKED = 5
 EXIT_INTERRUPTED = 130
 
-_FAILURES = frozenset({"failed", "refused", "interrupted"})
+_FAILURES = frozenset({"failed", "refused"})
 UNREACHABLE = frozenset({"origin_unavailable", "store_unavailable"})
 LOCKED = "locked_elsewhere"
 
@@ -40,22 +41,25 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files of a version: all of them, and what became of them."""
+    """Files of a version: all of them, and what became of them. `copied` into its tree."""
 
     total: int = 0
     uploaded: int = 0
     reused: int = 0
     removed: int = 0
+    copied: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """Bytes of a version. `fetched` counts every byte read from an origin, repeats included."""
+    """Bytes of a version. `fetched` counts every byte read from an origin, repeats included;
+    `copied` those that its tree stored anew."""
 
     total: int = 0
     fetched: int = 0
     uploaded: int = 0
     reused: int = 0
+    copied: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class MovedFile:
 
 @dataclass(frozen=True, slots=True)
 class VersionReport:
-    """What became of one version. `reasons` say why it was refused, held or skipped.
+    """What became of one version. `reasons` say why it was refused, held or skipped; `tree` is
+    where its plain copies are, whole.
 
     `moved` names a hundred files at most: those that failed, then the largest.
     """
@@ -90,6 +95,7 @@ class VersionReport:
     error: Failure | None = None
     plan: Plan | None = None
     moved: tuple[MovedFile, ...] = ()
+    tree: str | None = None
 
     @property
     def idle(self) -> bool:
@@ -106,6 +112,7 @@ class VersionReport:
             "status": self.status,
             "commit": self.commit,
             "manifest": self.manifest,
+            "tree": self.tree,
             **{name: _as_dict(value) for name, value in counts.items()},
             "requests": {"origin": self.origin_requests, "store": self.store_requests},
             "seconds": round(self.seconds, 3),
@@ -137,6 +144,17 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
             "staged": plan.cost.staged,
         },
         "requests": {"origin": plan.cost.origin, "store": plan.cost.store},
+        "tree": _tree_json(plan.tree) if plan.tree else None,
+    }
+
+
+def _tree_json(tree: TreePlan) -> dict[str, Any]:
+    return {
+        "key": tree.key,
+        "copy": len(tree.copies),
+        "remove": len(tree.removes),
+        "bytes": tree.space,
+        "requests": tree.requests,
     }
 
 
@@ -195,27 +213,37 @@ class RunReport:
 
     @property
     def status(self) -> str:
-        """`ok`, `partial` (something failed and something did not) or `failed`."""
+        """`failed`: all of it; `partial`: not all is done, be it that something failed, that the
+        run was interrupted, or that others hold every lock; else `ok`, and exit code 0."""
         bad = sum(report.status in _FAILURES for report in self.versions)
-        if not bad:
-            return "ok"
-        return "failed" if bad == len(self.versions) else "partial"
+        if bad and bad == len(self.versions):
+            return "failed"
+        return "partial" if bad or self.interrupted or self.locked else "ok"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended it before all was done; the next run goes on."""
+        return any(report.status == "interrupted" for report in self.versions)
+
+    @property
+    def locked(self) -> bool:
+        """Whether other processes hold the lock of everything that was selected."""
+        kinds = {report.error.kind for report in self.versions if report.error}
+        return kinds == {LOCKED} and all(one.status == "skipped" for one in self.versions)
 
     @property
     def exit_code(self) -> int:
         """The exit code of `run-once` (design, section 7)."""
         statuses = {report.status for report in self.versions}
         kinds = {report.error.kind for report in self.versions if report.error}
-        if "interrupted" in statuses:
+        if self.interrupted:
             return EXIT_INTERRUPTED
         moved = any(report.bytes.fetched or report.bytes.uploaded for report in self.versions)
         if statuses == {"failed"} and kinds <= UNREACHABLE and not moved:
             return EXIT_UNREACHABLE
         if statuses & _FAILURES:
             return EXIT_FAILED
-        if statuses == {"skipped"} and kinds == {LOCKED}:
-            return EXIT_LOCKED
-        return EXIT_OK
+        return EXIT_LOCKED if self.locked else EXIT_OK
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `run-once --json`."""
@@ -223,6 +251,7 @@ class RunReport:
             "run_id": self.run_id,
             "mode": self.mode,
             "status": self.status,
+            "interrupted": self.interrupted,
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
             "selected": self.selected.to_json(),
@@ -241,24 +270,6 @@ class RunReport:
         document["models"] = [replace(one, moved=one.moved[:each]).to_json() for one in busy]
         document["unchanged"] = len(self.versions) - len(busy)
         return json.dumps(document, ensure_ascii=False, sort_keys=True).encode() + b"\n"
-
-
-def parse_tallies(record: bytes) -> tuple[PastTally, ...]:
-    """Return what a stored report says of endpoints; nothing if it is older than that field.
-
-    Raises ValueError for what is no report.
-    """
-    try:
-        document = json.loads(record)
-        ended = datetime.fromisoformat(document["started"])
-        ended += timedelta(seconds=document["seconds"])
-        if ended.tzinfo is None:
-            message = "its time has no offset"
-            raise ValueError(message)
-        return tuple(PastTally(ended, parse_tally(one)) for one in document.get("endpoints", ()))
-    except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        message = f"this is no report: {error!r}"
-        raise ValueError(message) from error
 
 
 def parse_tally(entry: dict[str, Any]) -> EndpointTally:

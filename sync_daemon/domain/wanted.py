@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sync_daemon.domain.listing import Repository
-from sync_daemon.domain.names import ModelName, VersionName
+from sync_daemon.domain.names import GroupName, ModelName, VersionName
 from sync_daemon.domain.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One version of one model. `origin` is the name of the origin in the YAML."""
+    """One version of one model. `origin` is the name of the origin in the YAML.
+
+    `trees` asks for plain copies, below the folder `group` if there is one.
+    """
 
     model: ModelName
     version: VersionName
@@ -19,6 +22,8 @@ class Wanted:
     repository: Repository
     revision: str
     selection: Selection
+    trees: bool = False
+    group: GroupName | None = None
 
     def __str__(self) -> str:
         return f"{self.model}@{self.version}"
@@ -34,6 +39,8 @@ class WantedTags:
     pattern: str
     latest: int | None
     selection: Selection
+    trees: bool = False
+    group: GroupName | None = None
 
     @property
     def label(self) -> str:

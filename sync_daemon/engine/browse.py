@@ -198,6 +198,7 @@ def version_json(summary: Summary | None) -> dict[str, Any]:
         "published_at": pointer.published_at.isoformat() if pointer else None,
         "pin": pointer.pin if pointer else None,
         "hold": pointer.hold if pointer else None,
+        "tree": pointer.tree.key if pointer and pointer.tree and pointer.tree.whole else None,
         "files": summary.files if summary else 0,
         "bytes": summary.size if summary else 0,
         "problem": summary.problem if summary else None,

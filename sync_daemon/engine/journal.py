@@ -15,8 +15,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sync_daemon.domain import canonical, keys
@@ -175,11 +177,11 @@ class Journals:
     def discard(self, adopted: Adopted) -> None:
         """Remove an upload that will not be finished, then its journal."""
         checkpoint = adopted.checkpoint
-        self._retry(
-            f"abort the upload of {checkpoint.key}",
-            lambda: self._store.abort_upload(checkpoint.key, checkpoint.upload),
-        )
+        self._abort(checkpoint.key, checkpoint.upload)
         self._remove(adopted.journal)
+
+    def _abort(self, key: str, upload: str) -> None:
+        self._retry(f"abort the upload of {key}", lambda: self._store.abort_upload(key, upload))
 
     def settle(self, identity: Digest, adopted: Adopted) -> None:
         """Remove the journal that was adopted, once our own says the same."""
@@ -211,6 +213,46 @@ class Journals:
 
     def _age(self, info: ObjectInfo) -> timedelta:
         return self._store.now() - info.modified
+
+    def sweep_orphans(self) -> int:
+        """Abort uploads whose process is gone and that no journal names, for instance because
+        a full disk took none. Costs requests only where there are any. Returns how many.
+
+        Those that are named are looked for last: whoever adopts an upload writes its journal
+        before the former one goes.
+        """
+        orphans = self._retry("list uploads", self._store.orphans)
+        if not orphans:
+            return 0
+        try:
+            named = {upload for _, upload in self._named()}
+        except FileNotFoundError:  # somebody adopts an upload right now: another time
+            return 0
+        lost = [(key, upload) for key, upload in orphans if upload not in named]
+        for key, upload in lost:
+            self._abort(key, upload)
+        return len(lost)
+
+    def kept_bytes(self) -> int:
+        """Return the bytes of all uploads that journals name; a request or two for each."""
+        size = 0
+        with suppress(FileNotFoundError):
+            for key, upload in self._named():
+                with suppress(UploadGone):
+                    read = partial(self._store.parts, key, upload)
+                    size += sum(part.size for part in self._retry(f"parts of {key}", read))
+        return size
+
+    def _named(self) -> tuple[tuple[str, str], ...]:
+        """Return key and id of the uploads that journals name. Raises FileNotFoundError."""
+        listed = self._retry("list journals", lambda: list(self._store.list(keys.UPLOADS)))
+        found: list[tuple[str, str]] = []
+        for info in listed:
+            data = self._retry(f"read {info.key}", partial(self._store.get, info.key)).data
+            with suppress(ValueError, KeyError, TypeError):
+                journal = json.loads(data)
+                found.append((str(journal["key"]), str(journal["upload"])))
+        return tuple(found)
 
     def sweep(self) -> int:
         """Remove what nobody will finish: journals, uploads and staged bytes. Returns how many.

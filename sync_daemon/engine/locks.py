@@ -31,6 +31,8 @@ HEARTBEAT = 15.0
 EXPIRY = 60.0
 SILENCE = 40.0
 """Seconds without a refresh after which a holder writes nothing more."""
+FRESH = 1.0
+"""Seconds since a refresh within which a lock is taken for ours without asking."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,15 +61,41 @@ class Body:
     ident: str = ""
     state: str = "held"
     owner: Owner | None = None
+    scope: str = ""
+    beat: int = 0
 
     @classmethod
     def parse(cls, data: bytes) -> Body:
         """Read a lock object."""
         try:
             raw = json.loads(data)
-            return cls(raw["id"], raw["state"], Owner(**raw["owner"]))
+            owner = Owner(**raw["owner"])
+            return cls(raw["id"], raw["state"], owner, str(raw["scope"]), int(raw["beat"]))
         except (ValueError, TypeError, KeyError):
             return cls()
+
+    def encode(self) -> bytes:
+        """Return the object."""
+        owner = {name: getattr(self.owner, name) for name in Owner.__slots__}
+        return canonical.encode(
+            {
+                "scope": self.scope,
+                "id": self.ident,
+                "state": self.state,
+                "beat": self.beat,
+                "owner": owner,
+            }
+        )
+
+
+def why_free(body: Body, here: Owner, age: float) -> str | None:
+    """Return why anybody may take a lock that was written `age` seconds ago by the store's
+    clock, or None: somebody holds it."""
+    if body.state == "released":
+        return "released"
+    if body.owner is not None and is_gone(body.owner, here):
+        return "its process has ended"
+    return f"not refreshed for {age:.0f} s" if age > EXPIRY else None
 
 
 class Locks:
@@ -100,10 +128,16 @@ class Locks:
             self._release(lock)
 
     def check(self, lock: Lock) -> None:
-        """Raise LockLost unless the lock is ours beyond doubt: call it before publishing."""
+        """Raise LockLost unless the lock is ours beyond doubt: call it before publishing.
+
+        A lock whose last refresh is older than a second is refreshed: the heartbeat would only
+        later learn that somebody has released it (`unlock --force`).
+        """
         silent = self._clock.monotonic() - lock.refreshed
         if lock.lost is None and silent > SILENCE:
             lock.lost = f"it could not be refreshed for {silent:.0f} s"
+        if lock.lost is None and silent > FRESH:
+            self._refresh(lock)
         if lock.lost is not None:
             message = f"the lock of {lock.scope} is lost: {lock.lost}"
             raise LockLost(message, hint="nothing was published; the next run completes it")
@@ -170,26 +204,12 @@ class Locks:
         return found, Body.parse(found.data)
 
     def _why_free(self, body: Body, found: Content) -> str | None:
-        if body.state == "released":
-            return "released"
         if body.ident in self._given_up:
             return "this process could not release it"
-        if body.owner is not None and is_gone(body.owner, self._here):
-            return "its process has ended"
-        age = (self._store.now() - found.modified).total_seconds()
-        return f"not refreshed for {age:.0f} s" if age > EXPIRY else None
+        return why_free(body, self._here, (self._store.now() - found.modified).total_seconds())
 
     def _body(self, lock: Lock, state: str) -> bytes:
-        owner = {name: getattr(self._here, name) for name in Owner.__slots__}
-        return canonical.encode(
-            {
-                "scope": lock.scope,
-                "id": lock.ident,
-                "state": state,
-                "beat": lock.beat,
-                "owner": owner,
-            }
-        )
+        return Body(lock.ident, state, self._here, lock.scope, lock.beat).encode()
 
     def _release(self, lock: Lock) -> None:
         with lock.mutex:
@@ -240,10 +260,13 @@ class Locks:
         began = self._clock.monotonic()
         try:
             lock.etag = self._store.put(lock.key, self._body(lock, "held"), if_match=lock.etag)
-        except PreconditionFailed:
+        except PreconditionFailed as error:
             found = self._store.get(lock.key)
-            if Body.parse(found.data).ident != lock.ident:
-                raise
+            body = Body.parse(found.data)
+            if body.ident != lock.ident:
+                who = "released by" if body.state == "released" else "taken over by"
+                message = f"it was {who} {body.owner}"
+                raise PreconditionFailed(message) from error
             lock.etag = found.etag  # an earlier refresh went through, only its answer was lost
         else:
             lock.refreshed = began

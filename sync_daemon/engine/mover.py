@@ -21,6 +21,7 @@ from sync_daemon.domain.errors import (
     Deferred,
     Interrupted,
     PreconditionFailed,
+    StoreFull,
     SyncError,
     UploadGone,
 )
@@ -250,9 +251,12 @@ class Mover:
             self._lost(blob, error)
         self._forget(blob)
 
-    def keep(self, blob: Blob) -> None:
-        """Leave what is stored to a later run; what no run could take up again is removed."""
-        if blob.resumable and blob.upload is not None:
+    def keep(self, blob: Blob, error: BaseException) -> None:
+        """Leave what is stored to a later run; what no run could take up again is removed.
+
+        So is what did not fit into the store: kept, it would fill it for everything else.
+        """
+        if blob.resumable and blob.upload is not None and not isinstance(error, StoreFull):
             self.save(blob)
         else:
             self.abort(blob)

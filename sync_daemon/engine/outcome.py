@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.digests import CommitId
-from sync_daemon.domain.errors import SyncError
+from sync_daemon.domain.errors import Interrupted, SyncError
 from sync_daemon.domain.events import (
     Event,
     InternalError,
@@ -20,6 +20,7 @@ from sync_daemon.domain.events import (
 from sync_daemon.domain.manifest import Current
 from sync_daemon.domain.plan import Plan
 from sync_daemon.domain.report import Bytes, Failure, Files, Status, VersionReport
+from sync_daemon.domain.trees import TreePlan
 from sync_daemon.domain.wanted import Wanted
 from sync_daemon.engine.move import Receipts
 from sync_daemon.ports import Emit
@@ -56,6 +57,36 @@ def unchanged(wanted: Wanted, report: VersionReport, pointer: Current) -> Versio
     restored = report.files.uploaded
     reasons = (f"{restored} missing blobs were restored",) if restored else ()
     return replace(report, status="unchanged", manifest=key, reasons=reasons)
+
+
+def with_tree(
+    report: VersionReport, plan: TreePlan, stored: int, warnings: tuple[str, ...]
+) -> VersionReport:
+    """Add what was done for the plain copies; `stored` is in bytes."""
+    reasons, copied = report.reasons, len(plan.copies)
+    if report.status == "unchanged" and not plan.idle:
+        done = f"{copied} files copied, {len(plan.removes)} removed"
+        reasons = (*reasons, f"its tree {plan.key} was completed: {done}")
+    return replace(
+        report,
+        tree=plan.key,
+        files=replace(report.files, copied=copied),
+        bytes=replace(report.bytes, copied=stored),
+        reasons=reasons,
+        warnings=(*report.warnings, *warnings),
+    )
+
+
+def without_tree(report: VersionReport, folder: str, error: SyncError) -> VersionReport:
+    """Report that the plain copies could not be made: the version itself stays published, and
+    is no success. A refusal stays one."""
+    before = "published" if report.status == "published" else "it stays as it was published"
+    message = f"{before}, but its tree {folder} is not whole: {error}"
+    if report.status == "refused":
+        return replace(report, warnings=(*report.warnings, message))
+    failure = Failure(error.kind, message, error.hint or "the next run goes on with it")
+    status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"
+    return replace(report, status=status, error=failure)
 
 
 def held(wanted: Wanted, pointer: Current) -> VersionReport:

@@ -9,6 +9,7 @@ from sync_daemon.domain.digests import CommitId, Digest
 from sync_daemon.domain.errors import PreconditionFailed
 from sync_daemon.domain.listing import Resolved
 from sync_daemon.domain.manifest import Current, FileEntry, Manifest, Source
+from sync_daemon.domain.trees import carry
 from sync_daemon.domain.wanted import Wanted
 from sync_daemon.engine.facts import is_plain, read_facts
 from sync_daemon.engine.locks import Lock
@@ -44,9 +45,16 @@ def describe(
 
 
 def publish(
-    manifest: Manifest, resolved: Resolved, current: Pointer | None, lock: Lock, tools: Tools
-) -> str:
-    """Make `manifest` the version's current one and return its key.
+    manifest: Manifest,
+    resolved: Resolved,
+    current: Pointer | None,
+    lock: Lock,
+    tools: Tools,
+    *,
+    folder: str | None,
+) -> Pointer:
+    """Make `manifest` the version's current one and return its pointer; `folder` is the tree
+    that is to be made of it, if one is.
 
     Raises LockLost when the lock is not ours any more, PreconditionFailed when somebody
     published in between: nothing has changed then.
@@ -61,10 +69,10 @@ def publish(
         published_at=tools.clock.now(),
         previous=_before(pointer, digest),
         pin=resolved.pin,
+        tree=carry(pointer.tree if pointer else None, folder),
     )
     tools.locks.check(lock)
-    tools.vault.publish_current(manifest.model, manifest.version, new, etag)
-    return keys.manifest(manifest.model, manifest.version, digest)
+    return new, tools.vault.publish_current(manifest.model, manifest.version, new, etag)
 
 
 def _before(pointer: Current | None, digest: Digest) -> Digest | None:

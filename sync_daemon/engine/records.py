@@ -8,6 +8,7 @@ at a time, and only those that a filter may let through.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ MOST_LISTINGS = 60
 MOST_REPORTS = 1000
 """Reports that are read at most when a small number is asked for, else fifty for each."""
 
+_ENDING = re.compile(r"[0-9a-f]{4,32}", re.ASCII)
 _FOR_EACH = 50
 _FIRST = 1000
 _AT_ONCE = 8
@@ -95,6 +97,17 @@ def find_ids(browser: Browser, beginning: str, most: int) -> tuple[str, ...]:
     prefix = keys.runs_named(beginning)
     found = browser.first(prefix, _FIRST) if prefix is not None else ()
     return tuple(key for key in found if keys.parse_run(key) is not None)[:most]
+
+
+def find_endings(browser: Browser, ending: str, most: int, now: datetime) -> tuple[str, ...]:
+    """Return the keys of runs whose id ends so: `most` at most, the newest of them.
+
+    `ending` is the last part of an id, as `POST /api/runs` answers it, or its end.
+    """
+    if not _ENDING.fullmatch(ending):
+        return ()
+    walked = _Search(browser, Filter(), now).keys
+    return tuple(islice((key for key in walked if key.endswith(f"{ending}.json")), most))
 
 
 def read_run(browser: Browser, key: str) -> RunRecord | None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from sync_daemon import meter
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import Interrupted, InvalidName, SyncError
 from sync_daemon.domain.events import CleanUpFailed, RunFinished, RunReportLost, RunStarted
@@ -76,8 +77,7 @@ class Engine:
         if how.apply:
             self.vault.list_marks()
             self.transfer.journals.refresh()
-        if how.apply and how.full:
-            self._clean_up()
+            self._clean_up(full=how.full)
         started, began = self.clock.now(), self.clock.monotonic()
         run_id = f"{started:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{ending or uuid.uuid4().hex[:8]}"
         catalog = Catalog(self.origins, self.retry)
@@ -116,9 +116,11 @@ class Engine:
     def _records(self) -> tuple[Record, ...]:
         return tuple(one.record for one in self.origins.values() if one.record is not None)
 
-    def _clean_up(self) -> None:
+    def _clean_up(self, *, full: bool) -> None:
         try:
-            self.transfer.journals.sweep()
+            self.transfer.journals.sweep_orphans()
+            if full:
+                self.transfer.journals.sweep()
         except SyncError as error:
             self.emit(CleanUpFailed(error=str(error)))
 
@@ -173,7 +175,14 @@ def _expand(
                 failed.append(version)
                 continue
             wanted = Wanted(
-                entry.model, version, entry.origin, entry.repository, tag, entry.selection
+                entry.model,
+                version,
+                entry.origin,
+                entry.repository,
+                tag,
+                entry.selection,
+                entry.trees,
+                entry.group,
             )
             other = named.setdefault((entry.model, version.casefold()), wanted)
             if other != wanted:
@@ -184,7 +193,8 @@ def _expand(
 
 def _tags(entry: WantedTags, catalog: Catalog) -> tuple[str, ...] | SyncError:
     try:
-        return catalog.tags(entry)
+        with meter.use(meter.Meter((entry.model, entry.label))):
+            return catalog.tags(entry)
     except SyncError as error:
         return error
 
@@ -218,4 +228,6 @@ def _finished(report: RunReport) -> RunFinished:
         failed=count["failed"] + count["refused"],
         origin_requests=sum(version.origin_requests for version in report.versions),
         store_requests=sum(version.store_requests for version in report.versions),
+        skipped=count["skipped"],
+        interrupted=count["interrupted"],
     )

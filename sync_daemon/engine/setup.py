@@ -64,6 +64,9 @@ class Home(ObjectStore, Protocol):
     def unfinished(self) -> int | None:
         """Return how many multipart uploads are unfinished; None: it does not say."""
 
+    def unfinished_bytes(self) -> int | None:
+        """Return the bytes of unfinished uploads; None: it does not say."""
+
 
 class Administration(Protocol):
     """What a server lets its administrators set. Methods raise StoreRefused, StoreUnavailable."""

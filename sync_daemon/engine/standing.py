@@ -6,8 +6,8 @@ that only the newest one is asked: an older one may tell of trouble that is over
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.names import ModelName
-from sync_daemon.domain.report import EVERYTHING, Selected
+from sync_daemon.domain.record import RunRecord, parse_record
+from sync_daemon.domain.report import VersionReport
 from sync_daemon.domain.versions import newest_tags
 from sync_daemon.domain.wanted import Wanted, WantedTags
 from sync_daemon.engine.browse import Browser, Summary, Tally, version_json
@@ -29,30 +30,6 @@ _LABEL = "tags:"
 
 DAYS = 8
 """Days that are searched for the newest run, one request each, before all are listed."""
-
-
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """The record of a run. `results` are its entries, as in `run-once --json`, by version."""
-
-    run_id: str
-    mode: str
-    status: str
-    started: datetime
-    seconds: float
-    unchanged: int
-    results: Mapping[Name, Mapping[str, Any]]
-    selected: Selected = EVERYTHING
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the run without its entries."""
-        return {
-            "run_id": self.run_id,
-            "mode": self.mode,
-            "status": self.status,
-            "started": self.started.isoformat(timespec="seconds"),
-            "seconds": self.seconds,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +62,26 @@ class Standing:
 
     rows: tuple[Row, ...]
     tally: Tally
-    run: LastRun | None
+    run: RunRecord | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `status --json`, but for the store's name."""
         return {
-            "last_run": self.run.to_json() if self.run else None,
+            "last_run": _run_json(self.run) if self.run else None,
             "versions": [row.to_json() for row in self.rows],
             "totals": self.tally.to_json(),
         }
+
+
+def _run_json(run: RunRecord) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "mode": run.mode,
+        "status": run.status,
+        "interrupted": run.interrupted,
+        "started": run.started.isoformat(timespec="seconds"),
+        "seconds": run.seconds,
+    }
 
 
 def take_stock(browser: Browser, entries: Iterable[Entry], now: datetime) -> Standing:
@@ -106,7 +94,7 @@ def take_stock(browser: Browser, entries: Iterable[Entry], now: datetime) -> Sta
 
 
 def set_beside(
-    entries: Sequence[Entry], stored: Sequence[Summary], run: LastRun | None
+    entries: Sequence[Entry], stored: Sequence[Summary], run: RunRecord | None
 ) -> tuple[Row, ...]:
     """Return a row for each version that is declared or stored, sorted by model.
 
@@ -132,11 +120,11 @@ def _state(stored: Summary, *, declared: bool) -> State:
 
 
 def _declared(
-    entries: Sequence[Entry], held: Iterable[Name], run: LastRun | None
+    entries: Sequence[Entry], held: Iterable[Name], run: RunRecord | None
 ) -> Iterator[Name]:
     named = {(e.model, str(e.version)) for e in entries if isinstance(e, Wanted)}
     yield from named
-    tried = set(run.results) if run else set()
+    tried: set[Name] = set(run.results) if run else set()
     known = {*held, *tried} - named
     for entry in entries:
         if isinstance(entry, WantedTags):
@@ -159,49 +147,50 @@ def _given(entry: WantedTags, versions: Iterable[str]) -> Iterator[str]:
         yield entry.label
 
 
-def _with_results(rows: Sequence[Row], run: LastRun | None) -> tuple[Row, ...]:
+def _with_results(rows: Sequence[Row], run: RunRecord | None) -> tuple[Row, ...]:
     """Add what the newest run said. What it does not name was unchanged or not selected;
     which of the two is certain only when the numbers agree."""
     if run is None:
         return tuple(rows)
+    results = run.results
     silent = [
         row
         for row in rows
-        if (row.model, row.version) not in run.results and row.state in {"published", "damaged"}
-        if run.selected.covers(row.model, row.version)
+        if (row.model, row.version) not in results and row.state in {"published", "damaged"}
+        if run.covers(row.model, row.version)
     ]
     all_unchanged = len(silent) == run.unchanged
     quiet: set[Name] = {(row.model, row.version) for row in silent if all_unchanged}
-    return tuple(_with_result(row, run, quiet) for row in rows)
+    for row in rows:
+        result = results.get((row.model, row.version))
+        if result is not None and _is_outdated(result, row, run):
+            del results[row.model, row.version]
+    return tuple(_with_result(row, results, quiet) for row in rows)
 
 
-def _with_result(row: Row, run: LastRun, quiet: set[Name]) -> Row:
+def _with_result(row: Row, results: Mapping[Name, VersionReport], quiet: set[Name]) -> Row:
     name = (row.model, row.version)
     if name in quiet:
         return replace(row, last={"status": "unchanged", "reasons": [], "error": None})
-    result = run.results.get(name)
-    if result is None or _is_outdated(result, row, run):
+    if (result := results.get(name)) is None:
         return row
-    last = {
-        "status": result.get("status"),
-        "reasons": result.get("reasons", []),
-        "error": result.get("error"),
-    }
-    return replace(row, last=last)
+    found = result.to_json()
+    return replace(row, last={key: found[key] for key in ("status", "reasons", "error")})
 
 
-def _is_outdated(result: Mapping[str, Any], row: Row, run: LastRun) -> bool:
+def _is_outdated(result: VersionReport, row: Row, run: RunRecord) -> bool:
     """Tell whether another run, while this one left the version to it or later, published it."""
     pointer = row.stored.pointer if row.stored else None
-    passed = result.get("status") in {"skipped", "interrupted"}
+    passed = result.status in {"skipped", "interrupted"}
     return passed and pointer is not None and pointer.published_at > run.started
 
 
-def newest_run(browser: Browser, now: datetime) -> LastRun | None:
+def newest_run(browser: Browser, now: datetime) -> RunRecord | None:
     """Return the newest run's record, or None when there is none that can be read."""
     for key in _newest_keys(browser, now):
-        data = browser.fetch(key)
-        return _decode(data) if data is not None else None
+        with suppress(ValueError):  # damaged, or somebody else's
+            data = browser.fetch(key)
+            return parse_record(data) if data is not None else None
     return None
 
 
@@ -216,23 +205,3 @@ def _newest_keys(browser: Browser, now: datetime) -> Iterator[str]:
             return
     if found := browser.objects(keys.RUNS):
         yield found[-1]
-
-
-def _decode(data: bytes) -> LastRun | None:
-    try:
-        raw = json.loads(data)
-        selected = raw.get("selected") or {}  # older releases did not keep it
-        return LastRun(
-            run_id=str(raw["run_id"]),
-            mode=str(raw["mode"]),
-            status=str(raw["status"]),
-            started=datetime.fromisoformat(raw["started"]),
-            seconds=float(raw["seconds"]),
-            unchanged=int(raw["unchanged"]),
-            results={(one["model"], one["version"]): one for one in raw["models"]},
-            selected=Selected(
-                tuple(selected.get("models", ())), tuple(selected.get("versions", ()))
-            ),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None

@@ -1,6 +1,6 @@
 """The straight line for one version of one model: everything that syncs calls this function.
 
-    resolve -> list -> admit -> plan -> transfer -> publish
+    resolve -> list -> admit -> plan -> transfer -> publish (-> tree)
 
 Each arrow is one frozen value. A dry run is the same line, stopped after the plan.
 """
@@ -11,16 +11,17 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from sync_daemon import meter
+from sync_daemon.domain import keys
 from sync_daemon.domain.admission import admit
 from sync_daemon.domain.alert_rules import MOVED_UPSTREAM
 from sync_daemon.domain.errors import Deferred, Interrupted, LockedElsewhere, SyncError
 from sync_daemon.domain.events import VersionPlanned, VersionWarning
 from sync_daemon.domain.listing import Listing, Resolved
 from sync_daemon.domain.manifest import Manifest
-from sync_daemon.domain.plan import make_plan
+from sync_daemon.domain.plan import make_plan, with_tree
 from sync_daemon.domain.report import MovedFile, VersionReport
 from sync_daemon.domain.wanted import Wanted
-from sync_daemon.engine import outcome
+from sync_daemon.engine import outcome, trees
 from sync_daemon.engine.cost import price, publishing
 from sync_daemon.engine.move import entries, gather, transfer
 from sync_daemon.engine.publish import Pointer, describe, is_current, publish, record_refusal
@@ -30,7 +31,7 @@ from sync_daemon.engine.tools import How, Tools
 def sync_version(wanted: Wanted, tools: Tools, how: How) -> VersionReport:
     """Bring one version up to date, tell about it and report. Never raises (I6)."""
     started = tools.clock.monotonic()
-    with meter.use(meter.Meter()) as spent:
+    with meter.use(meter.Meter((wanted.model, wanted.version))) as spent:
         try:
             report = _sync(wanted, tools, how)
         except (LockedElsewhere, Deferred) as error:
@@ -58,7 +59,7 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR
     resolved = tools.catalog.resolve(wanted)
     current = tools.vault.current(wanted.model, wanted.version)
     if (stay := _settle(wanted, resolved, current, tools, how)) is not None:
-        return stay
+        return trees.keep(wanted, stay, current, tools, how)
     origin = tools.catalog.origin(wanted.origin)
     listing = _list(wanted, resolved, tools)
     verdict = admit(listing, wanted.selection)
@@ -68,7 +69,8 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR
     with tools.locks.hold(str(wanted)) if how.apply else nullcontext() as lock:
         current = tools.vault.current(wanted.model, wanted.version)
         if (stay := _settle(wanted, resolved, current, tools, how)) is not None:
-            return stay  # somebody published, or held it, while we were listing
+            # somebody published, or held it, while we were listing
+            return trees.keep(wanted, stay, current, tools, how, lock=lock)
         before = _published(wanted, current, tools)
         held = gather(wanted, verdict.files, before, tools)
         plan = make_plan(
@@ -78,10 +80,13 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR
             lambda file: price(file, origin, tools.part_size),
         )
         plan = replace(plan, cost=plan.cost + publishing(plan))
-        if reasons := tools.outlook.reasons(plan):
+        impossible = trees.reasons(wanted, resolved, verdict.files, tools)
+        if reasons := (*tools.outlook.reasons(plan), *impossible):
             return _refuse(wanted, resolved, reasons, tools, how)
         doubts = tools.outlook.warnings(plan)
         _warn(wanted, doubts, tools)
+        if lock is None and wanted.trees:
+            plan = with_tree(plan, trees.outline(wanted, resolved, verdict.files, tools))
         report = outcome.planned(wanted, resolved.commit, plan, verdict.warnings + doubts)
         if lock is None:
             return report
@@ -100,7 +105,8 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR
         report = outcome.moved(report, plan, moved)
         files = entries(plan, moved)
         if current is not None and is_current(wanted, resolved, before, current, files):
-            return outcome.unchanged(wanted, report, current[0])
+            report = outcome.unchanged(wanted, report, current[0])
+            return trees.keep(wanted, report, current, tools, how, lock=lock)
         manifest = describe(
             wanted,
             resolved,
@@ -109,8 +115,11 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR
             licence=listing.licence,
             vault=tools.vault,
         )
-        key = publish(manifest, resolved, current, lock, tools)
-        return replace(report, status="published", manifest=key)
+        folder = trees.folder(wanted, resolved)
+        pointer = publish(manifest, resolved, current, lock, tools, folder=folder)
+        key = keys.manifest(wanted.model, wanted.version, pointer[0].manifest)
+        report = replace(report, status="published", manifest=key)
+        return trees.keep(wanted, report, pointer, tools, how, lock=lock, manifest=manifest)
 
 
 def _warn(wanted: Wanted, messages: tuple[str, ...], tools: Tools) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from sync_daemon.engine.catalog import Catalog
 from sync_daemon.engine.locks import Locks
@@ -13,10 +14,13 @@ from sync_daemon.engine.transfer import Transfer
 from sync_daemon.engine.vault import Vault
 from sync_daemon.ports import Clock, Emit
 
+COPIES = 16
+"""Objects that are copied inside the store at once, for the trees of all versions together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """`part_size` in bytes, for the plan's estimate of requests."""
+    """`part_size` in bytes, for the plan's estimate of requests; `copying` counts copies."""
 
     vault: Vault
     catalog: Catalog
@@ -28,6 +32,9 @@ class Tools:
     emit: Emit
     part_size: int
     outlook: Outlook
+    copying: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(COPIES)
+    )
 
 
 @dataclass(frozen=True, slots=True)

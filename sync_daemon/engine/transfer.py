@@ -330,7 +330,7 @@ class Transfer:
             blob.drop_buffers()
             self._begin_anew(blob, error)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the future
-            self._mover.keep(blob)
+            self._mover.keep(blob, error)
             blob.drop_buffers()
             self._report(blob, error)
         else:

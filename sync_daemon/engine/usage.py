@@ -9,7 +9,10 @@ from typing import Any
 from sync_daemon.domain import keys
 from sync_daemon.ports import ObjectInfo
 
-_FOLDERS = ("blobs", "trees", "uploads", "staging", "quarantine", "condemned", "runs", "locks")
+_FOLDERS = (
+    *("blobs", "trees", "uploads", "staging", "quarantine", "condemned", "runs", "locks"),
+    "tokens",
+)
 _NAMED = {"models": "manifests", "aliases": "aliases", "verdicts": "verdicts"}
 KINDS = ("blobs", "manifests", *_FOLDERS[1:], *sorted(set(_NAMED.values()) - {"manifests"}))
 """What is counted by itself, in the order of the table; anything else is `other`."""

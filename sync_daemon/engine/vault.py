@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from itertools import groupby
 
@@ -51,6 +52,8 @@ class Vault:
     def _check_empty(self) -> None:
         foreign = self.retry("look for foreign objects", lambda: next(self.store.list(""), None))
         if foreign is not None and not foreign.key.startswith("staging/"):
+            if self.retry(f"look for {keys.MARKER}", lambda: self.store.stat(keys.MARKER)):
+                return  # another process was making the store meanwhile
             message = f"{self.store.url}: holds {foreign.key!r} but no {keys.MARKER}"
             hint = (
                 "give the mirror an empty prefix or directory of its own in store.url; if this is"
@@ -71,12 +74,17 @@ class Vault:
 
     def current(self, model: ModelName, version: VersionName) -> tuple[Current, str] | None:
         """Return the version's pointer and its etag, or None if it was never published."""
+        found = self.dated(model, version)
+        return found[:2] if found else None
+
+    def dated(self, model: ModelName, version: VersionName) -> tuple[Current, str, datetime] | None:
+        """Return what `current` does, and when it was written by the store's clock."""
         key = keys.current(model, version)
         try:
             found = self.retry(f"read {key}", lambda: self.store.get(key))
         except FileNotFoundError:
             return None
-        return decode_current(found.data), found.etag
+        return decode_current(found.data), found.etag, found.modified
 
     def manifest(self, model: ModelName, version: VersionName, digest: Digest) -> Manifest:
         """Return a manifest; its bytes are proven to hash to its name.
@@ -118,8 +126,8 @@ class Vault:
 
     def publish_current(
         self, model: ModelName, version: VersionName, pointer: Current, etag: str | None
-    ) -> None:
-        """Move a version to another manifest: the only commit point (I4).
+    ) -> str:
+        """Move a version to another manifest: the only commit point (I4). Return the new etag.
 
         `etag` is the pointer's that was read before, None if there was none. Raises
         PreconditionFailed when somebody else was first. A write whose answer was lost and
@@ -127,13 +135,15 @@ class Vault:
         """
         key, data = keys.current(model, version), pointer.encode()
         try:
-            self.retry(
+            return self.retry(
                 f"write {key}",
                 lambda: self.store.put(key, data, if_absent=etag is None, if_match=etag),
             )
         except PreconditionFailed:
-            if self.retry(f"read {key}", lambda: self.store.get(key)).data != data:
+            found = self.retry(f"read {key}", lambda: self.store.get(key))
+            if found.data != data:
                 raise
+            return found.etag
 
     # -- blobs -------------------------------------------------------------------------
 

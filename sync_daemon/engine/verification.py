@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from sync_daemon.domain import canonical
 from sync_daemon.domain.digests import Digest
+from sync_daemon.domain.events import VerifyFinished
 from sync_daemon.domain.names import ModelName, RepoPath, VersionName
 
 Kind = Literal["missing", "wrong_size", "corrupt", "unreadable"]
@@ -74,6 +75,18 @@ class Verification:
         """The versions that need a damaged object, as MODEL@VERSION."""
         uses = (use for damage in self.damage for use in damage.uses)
         return tuple(sorted({f"{use.model}@{use.version}" for use in uses}))
+
+    def finished(self, job: str, *, complete: bool) -> VerifyFinished:
+        """Return the event that tells of it; `complete`: of all models, every byte was read."""
+        return VerifyFinished(
+            job=job,
+            versions=self.versions,
+            blobs=self.blobs,
+            bytes=self.bytes,
+            damage=len(self.damage),
+            seconds=round(self.seconds, 3),
+            complete=complete,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `verify --json`."""

@@ -2,7 +2,8 @@
 
 Looks as a reader does (I4): pointers, then manifests, then blobs. A writer goes the other
 way, so what is published meanwhile is never taken for damage. The keys below `models/` and
-`blobs/` are listed once; with `deep` every referenced blob is read and hashed as well.
+`blobs/` are listed once, and so is each tree that a pointer calls whole; with `deep` every
+referenced blob is read and hashed as well.
 
 A single object that cannot be read is damage; a store that does not answer at all ends the
 verification, because then nothing is proven either way.
@@ -11,6 +12,7 @@ verification, because then nothing is proven either way.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,9 +30,10 @@ from sync_daemon.domain.errors import (
     SyncError,
     Unavailable,
 )
-from sync_daemon.domain.manifest import Manifest, decode, decode_current
+from sync_daemon.domain.manifest import Manifest, Tree, decode, decode_current
 from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.engine.retry import Retry
+from sync_daemon.engine.tree_check import find_tree_damage
 from sync_daemon.engine.verification import Damage, Kind, Use, Verification
 from sync_daemon.ports import Clock, ObjectInfo, ObjectStore
 
@@ -140,6 +143,8 @@ class Verifier:
         else:
             with found.lock:  # it may have been published after the manifests were listed
                 found.manifests[*name, pointer.manifest] = True
+                if pointer.tree is not None and pointer.tree.whole:
+                    found.trees[*name, pointer.tree.manifest] = pointer.tree
 
     def _read_manifest(self, name: _ManifestName, *, found: _Findings) -> None:
         key, use, digest = keys.manifest(*name), Use(*name), name[2]
@@ -157,6 +162,19 @@ class Verifier:
             found.add(self._unreadable(key, error, (use,)))
         else:
             self._note(manifest, use, key, found)
+            if (tree := found.trees.get(name)) is not None:
+                self._compare_tree(manifest, tree, Use(*name), found)
+
+    def _compare_tree(self, manifest: Manifest, tree: Tree, place: Use, found: _Findings) -> None:
+        damage = tuple(find_tree_damage(manifest, tree, place, self._list(tree.key)))
+        if not damage:
+            return
+        try:
+            now = decode_current(self._get(keys.current(place.model, place.version))).tree
+        except (FileNotFoundError, SyncError):
+            now = tree  # the pointer's own trouble is told already
+        for one in damage if now == tree else ():  # else a writer is at it
+            found.add(one)
 
     def _note(self, manifest: Manifest, place: Use, key: str, found: _Findings) -> None:
         if (manifest.model, manifest.version) != (place.model, place.version):
@@ -265,6 +283,7 @@ class _Findings:
     lock: threading.Lock = field(default_factory=threading.Lock)
     versions: set[_Name] = field(default_factory=set)
     pointers: list[_Name] = field(default_factory=list)
+    trees: dict[_ManifestName, Tree] = field(default_factory=dict)
     manifests: dict[_ManifestName, bool] = field(default_factory=dict)
     uses: dict[Digest, dict[int, list[Use]]] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
@@ -312,7 +331,9 @@ class _Reading:
     def __init__(self, store: ObjectStore, key: str, stop: threading.Event, watch: Watch) -> None:
         self._store, self._key, self._stop, self._watch = store, key, stop, watch
         self._hasher = hashlib.sha256()
-        self._buffer = memoryview(bytearray(_CHUNK))
+        # mapped, so that all of it goes back: heaps of threads that come and go keep what is freed
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._buffer = memoryview(mmap.mmap(-1, _CHUNK, flags=flags))
         self.at = 0
 
     def hash(self, size: int, retry: Retry) -> Digest:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from sync_daemon.domain.access import ModelPattern
 from sync_daemon.domain.names import ModelName
 
-EVERY_MODEL = ("*",)
+EVERY_MODEL = (ModelPattern("*"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """A token's owner, or anybody: `name` is None for who came without a token.
 
-    `models` are patterns of model names. `known` says that a token was shown and is good.
+    `models` are patterns of model names: a name, which covers what is named below it, or a
+    beginning and a final `*`.
     """
 
     name: str | None = None
-    models: tuple[str, ...] = ()
+    models: tuple[ModelPattern, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -27,7 +28,7 @@ class Caller:
 
     def may_read(self, model: ModelName) -> bool:
         """Tell whether a model is among those that this caller may see."""
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+        return any(pattern.matches(model) for pattern in self.models)
 
 
 ANYBODY = Caller(models=EVERY_MODEL)

@@ -1,9 +1,9 @@
-"""Everything that is published, as a reader asks for it: by repository and revision.
+"""Keeps what is published in memory: a `Shelf`, and the files of what was asked for last.
 
 One listing of `models/` tells which pointers have changed and which manifests exist; only what
-has changed is read. The outcome is a `Shelf`, an immutable view that is swapped as a whole, so
-that a request sees one state from its beginning to its end (I4). Files are kept in memory for
-the versions that were asked for last; the rest of a manifest is a few hundred bytes.
+has changed is read. The outcome is a new `Shelf`, an immutable view that is swapped as a whole,
+so that a request sees one state from its beginning to its end (I4). Files are kept in memory
+for the versions that were asked for last; the rest of a manifest is a few hundred bytes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
@@ -23,12 +23,25 @@ from typing import Any, TypeVar
 from sync_daemon.domain import keys
 from sync_daemon.domain.digests import CommitId, Digest
 from sync_daemon.domain.errors import StoreRefused
-from sync_daemon.domain.manifest import Current, FileEntry, Manifest, ModelFacts, Source
-from sync_daemon.domain.names import ModelName, RepoPath, VersionName
+from sync_daemon.domain.manifest import Manifest
+from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.domain.versions import newest_tags
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.vault import Vault
+from sync_daemon.gateway.shelf import (
+    FORMATS,
+    Edition,
+    Model,
+    Repository,
+    Shelf,
+    Snapshot,
+    Version,
+    find_repositories,
+    fold,
+)
 from sync_daemon.ports import ObjectStore
+
+__all__ = ["Edition", "Library", "Model", "Repository", "Shelf", "Snapshot"]
 
 READERS = 8
 """Manifests that are read at once."""
@@ -37,137 +50,7 @@ FILES_IN_MEMORY = 250_000
 """File entries of manifests that are kept; one takes about 500 bytes. The newest manifest stays,
 whatever its size."""
 
-DEFAULT_REVISION = "main"
-SHORT_COMMIT = 7
-"""Fewest hex digits that name a commit."""
-
-_HEX = frozenset("0123456789abcdef")
 K = TypeVar("K")
-
-
-@dataclass(frozen=True, slots=True)
-class Edition:
-    """One manifest of a version, without its files. `size` is in bytes.
-
-    `pointer` is None for a former one, which is served by its commit only.
-    """
-
-    model: ModelName
-    version: VersionName
-    manifest: Digest
-    source: Source
-    files: int
-    size: int
-    licence: str | None
-    facts: ModelFacts
-    pointer: Current | None = None
-
-    def __str__(self) -> str:
-        return f"{self.model}@{self.version}"
-
-    @property
-    def commit(self) -> CommitId:
-        """The origin's commit, or what stands for one."""
-        return self.source.commit
-
-    @property
-    def published_at(self) -> datetime | None:
-        """When it became current."""
-        return self.pointer.published_at if self.pointer else None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """An edition with its files, sorted by path."""
-
-    edition: Edition
-    files: Mapping[RepoPath, FileEntry]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model, its current editions (newest first, by version order) and its aliases."""
-
-    name: ModelName
-    editions: tuple[Edition, ...]
-    aliases: Mapping[str, VersionName] = field(default_factory=dict)
-
-    @property
-    def newest(self) -> Edition:
-        """The edition that a reader means who does not say which."""
-        return self.editions[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """What one repo id leads to. `name` is as the Hub would write it; the first model wins."""
-
-    kind: str
-    name: str
-    models: tuple[Model, ...]
-
-    @property
-    def editions(self) -> tuple[Edition, ...]:
-        """All current editions, in the order in which they answer."""
-        return tuple(
-            one
-            for model in self.models
-            for one in model.editions
-            if one.source.repo_type == self.kind
-        )
-
-    def find(self, revision: str) -> Edition | None:
-        """Return the current edition that a revision means, or None.
-
-        In this order: a full commit, a version's name, an alias, a ref of the origin, a commit's
-        beginning. `main` means the newest version where nothing follows `main`, because that is
-        what clients ask for whose user named no revision.
-        """
-        found = (
-            self._first(lambda one: one.commit == revision)
-            or self._first(lambda one: one.version == _as_version(revision))
-            or self._alias(revision)
-            or self._first(lambda one: one.source.revision in _refs(revision))
-            or self._short(revision)
-        )
-        if found is None and revision == DEFAULT_REVISION:
-            return next(iter(self.editions), None)
-        return found
-
-    def _first(self, fits: Callable[[Edition], bool]) -> Edition | None:
-        return next((one for one in self.editions if fits(one)), None)
-
-    def _alias(self, revision: str) -> Edition | None:
-        for model in self.models:
-            version = model.aliases.get(revision)
-            for one in model.editions:
-                if one.version == version:
-                    return one
-        return None
-
-    def _short(self, revision: str) -> Edition | None:
-        if len(revision) < SHORT_COMMIT or not _HEX.issuperset(revision):
-            return None
-        found = {one.commit: one for one in self.editions if one.commit.startswith(revision)}
-        return next(iter(found.values())) if len(found) == 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """Everything that is published, at one moment.
-
-    `former` are the manifests of each version that are not current, by digest; `problems` say
-    which versions cannot be read, and why.
-    """
-
-    models: Mapping[ModelName, Model] = field(default_factory=dict)
-    repositories: Mapping[tuple[str, str], Repository] = field(default_factory=dict)
-    former: Mapping[tuple[ModelName, VersionName], tuple[Digest, ...]] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-    def repository(self, kind: str, name: str) -> Repository | None:
-        """Return what a repo id of `kind` (model, dataset, space) leads to; case matters."""
-        return self.repositories.get((kind, name))
 
 
 class Library:
@@ -188,15 +71,24 @@ class Library:
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._shelf = Shelf()
-        self._pointers: dict[tuple[ModelName, VersionName], tuple[str, Edition]] = {}
+        self._found: _Found | None = None
+        self._pointers: dict[Version, tuple[str, Edition]] = {}
         self._aliases: dict[str, tuple[str, VersionName]] = {}
-        self._commits: dict[Digest, Edition] = {}
+        self._former: dict[Digest, Edition | None] = {}
         self._snapshots: OrderedDict[Digest, Snapshot] = OrderedDict()
+        self._files = 0  # of all snapshots
 
     @property
     def shelf(self) -> Shelf:
         """What was published at the last `refresh`."""
         return self._shelf
+
+    def check(self) -> None:
+        """Prove that the store can be reached and is a mirror's.
+
+        Raises StoreUnavailable, StoreRefused.
+        """
+        self._vault.open(create=False)
 
     def refresh(self) -> bool:
         """Read what has changed in the store; return whether anything did.
@@ -206,13 +98,18 @@ class Library:
         """
         with self._refreshing:
             found = _look(self._vault)
+            if found == self._found and not self._shelf.problems:
+                return False
             problems: dict[str, str] = {}
             pointers = self._read_pointers(found.pointers, problems)
             aliases = self._read_aliases(found.aliases)
-            before = self._shelf
-            self._pointers, self._aliases = pointers, aliases
-            self._shelf = self._arrange(found, problems)
-            return self._shelf != before
+            self._pointers, self._aliases, self._found = pointers, aliases, found
+            self._forget_removed(found)
+            shelf = self._arrange(found, problems)
+            if shelf == self._shelf:
+                return False
+            self._shelf = shelf
+            return True
 
     def snapshot(self, edition: Edition) -> Snapshot:
         """Return an edition with its files. Reads the store unless it was asked for lately.
@@ -227,74 +124,112 @@ class Library:
     def held(self, edition: Edition) -> Snapshot | None:
         """Return an edition with its files if they are in memory; never waits for the store."""
         with self._lock:
-            if (found := self._snapshots.get(edition.manifest)) is not None:
-                self._snapshots.move_to_end(edition.manifest)
-        return found
+            found = self._snapshots.get(edition.manifest)
+            if found is None:
+                return None
+            self._snapshots.move_to_end(edition.manifest)
+        return found if found.edition is edition else replace(found, edition=edition)
+
+    def manifest_bytes(self, edition: Edition) -> bytes:
+        """Return the stored bytes of a manifest, proven to hash to its name.
+
+        Raises as `snapshot` does.
+        """
+        key = keys.manifest(edition.model, edition.version, edition.manifest)
+        data = self._vault.retry(f"read {key}", lambda: self._vault.store.get(key)).data
+        if Digest.of(data) != edition.manifest:
+            message = f"{key}: its bytes do not hash to its name"
+            raise StoreRefused(message, hint="run `sync-daemon verify --deep`")
+        return data
 
     def find_former(self, repository: Repository, commit: str) -> Edition | None:
         """Return the edition of a full commit that is not current any more, or None.
 
-        Reads manifests that were not read before: clients go on with the commit that they
-        learnt before a version moved.
+        Clients go on with the commit that they learnt before a version moved. Reads manifests
+        that were not read before.
         """
-        for model in repository.models:
-            for (name, version), digests in self._shelf.former.items():
-                if name != model.name:
-                    continue
-                for digest in digests:
-                    found = self._former(name, version, digest)
-                    if (
-                        found
-                        and found.commit == commit
-                        and found.source.repo_type == repository.kind
-                    ):
-                        return found
+        found = (one for model in repository.models for one in self._formers(model.name))
+        for one in found:
+            if one.source.repo_type == repository.kind and one.answers(commit):
+                own = one.commit != commit
+                return replace(one, alias=CommitId(commit)) if own else one
         return None
 
-    def _former(self, model: ModelName, version: VersionName, digest: Digest) -> Edition | None:
-        if (known := self._commits.get(digest)) is None:
+    def formers(self, edition: Edition) -> tuple[Edition, ...]:
+        """Return the former editions of the version of `edition`, the newest first.
+
+        Reads manifests that were not read before.
+        """
+        version = edition.model, edition.version
+        known = self._shelf.former.get(version, {})
+        found = (self._read_former(version, digest, at) for digest, at in known.items())
+        return tuple(sorted(filter(None, found), key=_stored_at, reverse=True))
+
+    def _formers(self, model: ModelName) -> Iterable[Edition]:
+        for version, digests in self._shelf.former.items():
+            if version[0] != model:
+                continue
+            for digest, at in digests.items():
+                if (found := self._read_former(version, digest, at)) is not None:
+                    yield found
+
+    def _read_former(self, version: Version, digest: Digest, at: datetime) -> Edition | None:
+        known = self._former  # another thread may put another in its place
+        if digest not in known:
             try:
-                manifest = self._vault.manifest(model, version, digest)
-            except (StoreRefused, FileNotFoundError):
-                return None
-            known = self._commits[digest] = _describe(manifest, digest)
-        return known
+                manifest = self._vault.manifest(*version, digest)
+            except (StoreRefused, FileNotFoundError):  # damaged, or pruned: asked once only
+                known[digest] = None
+            else:
+                known[digest] = _describe(manifest, digest, at)
+        return known[digest]
+
+    def _forget_removed(self, found: _Found) -> None:
+        there = {digest for digests in found.manifests.values() for digest in digests}
+        self._former = {key: one for key, one in self._former.items() if key in there and one}
 
     def _keep(self, edition: Edition, manifest: Manifest) -> Snapshot:
         files = MappingProxyType({entry.path: entry for entry in manifest.files})
-        snapshot = Snapshot(edition, files)
+        snapshot = Snapshot(edition, files, _entries(files))
         with self._lock:
+            if edition.manifest not in self._snapshots:
+                self._files += len(files)
             self._snapshots[edition.manifest] = snapshot
-            held = sum(len(one.files) for one in self._snapshots.values())
-            while held > self._limit and len(self._snapshots) > 1:
-                held -= len(self._snapshots.popitem(last=False)[1].files)
+            while self._files > self._limit and len(self._snapshots) > 1:
+                self._files -= len(self._snapshots.popitem(last=False)[1].files)
         return snapshot
 
     def _read_pointers(
-        self, listed: Mapping[tuple[ModelName, VersionName], str], problems: dict[str, str]
-    ) -> dict[tuple[ModelName, VersionName], tuple[str, Edition]]:
+        self, listed: Mapping[Version, str], problems: dict[str, str]
+    ) -> dict[Version, tuple[str, Edition]]:
         known = self._pointers
         same = {name: known[name] for name, etag in listed.items() if _is(known, name, etag)}
+        changed = [name for name in listed if name not in same]
+        if not changed:
+            return same
         with ThreadPoolExecutor(READERS, thread_name_prefix="library") as pool:
-            changed = [name for name in listed if name not in same]
             for name, read in zip(changed, pool.map(self._read, changed), strict=True):
                 if isinstance(read, str):
                     problems["@".join(name)] = read
+                    if name in known:  # what was read before is still whole (I3)
+                        same[name] = ("", known[name][1])
                 elif read is not None:
                     same[name] = (listed[name], read)
         return same
 
-    def _read(self, name: tuple[ModelName, VersionName]) -> Edition | str | None:
+    def _read(self, name: Version) -> Edition | str | None:
         try:
             current = self._vault.current(*name)
             if current is None:
                 return None
-            manifest = self._vault.manifest(*name, current[0].manifest)
+            pointer, _ = current
+            manifest = self._vault.manifest(*name, pointer.manifest)
         except StoreRefused as error:
             return str(error)
         except FileNotFoundError as error:
             return f"current.json names a manifest that is missing: {error}"
-        edition = replace(_describe(manifest, current[0].manifest), pointer=current[0])
+        described = _describe(manifest, pointer.manifest, pointer.published_at)
+        edition = replace(described, pointer=pointer)
         self._keep(edition, manifest)
         return edition
 
@@ -313,22 +248,23 @@ class Library:
         editions: dict[ModelName, dict[str, Edition]] = {}
         for (model, version), (_, edition) in self._pointers.items():
             editions.setdefault(model, {})[version] = edition
-        models = {
-            name: Model(
-                name,
-                tuple(editions[name][one] for one in newest_tags(editions[name], "*", None)),
-                self._aliases_of(name),
-            )
-            for name in sorted(
-                editions, key=lambda name: (self._order.get(name, len(self._order)), name)
-            )
-        }
+        order = self._order
+        names = sorted(editions, key=lambda name: (order.get(name, len(order)), name))
+        models = {name: self._describe_model(name, editions[name]) for name in names}
+        repositories = find_repositories(models.values())
+        return Shelf(models, repositories, fold(repositories), self._find_former(found), problems)
+
+    def _describe_model(self, name: ModelName, editions: Mapping[str, Edition]) -> Model:
+        newest = newest_tags(editions, "*", None)
+        return Model(name, tuple(editions[one] for one in newest), self._aliases_of(name))
+
+    def _find_former(self, found: _Found) -> dict[Version, Mapping[Digest, datetime]]:
         current = {edition.manifest for _, edition in self._pointers.values()}
-        former = {
-            name: tuple(digest for digest in digests if digest not in current)
-            for name, digests in found.manifests.items()
+        return {
+            version: {digest: at for digest, at in digests.items() if digest not in current}
+            for version, digests in found.manifests.items()
+            if version in self._pointers
         }
-        return Shelf(models, _by_repository(models.values()), former, problems)
 
     def _aliases_of(self, model: ModelName) -> Mapping[str, VersionName]:
         prefix = f"{keys.ALIASES}{model}/"
@@ -341,10 +277,10 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one listing found: pointers and aliases with their etags, and manifests."""
+    """What one listing found: pointers and aliases with their etags, manifests with their age."""
 
-    pointers: Mapping[tuple[ModelName, VersionName], str]
-    manifests: Mapping[tuple[ModelName, VersionName], Sequence[Digest]]
+    pointers: Mapping[Version, str]
+    manifests: Mapping[Version, Mapping[Digest, datetime]]
     aliases: Mapping[str, str]
 
 
@@ -353,33 +289,17 @@ def _look(vault: Vault) -> _Found:
     listed = vault.retry(f"list {keys.MODELS}", lambda: tuple(store.list(keys.MODELS)))
     aliases = vault.retry(f"list {keys.ALIASES}", lambda: tuple(store.list(keys.ALIASES)))
     pointers = {}
-    manifests: dict[tuple[ModelName, VersionName], list[Digest]] = {}
+    manifests: dict[Version, dict[Digest, datetime]] = {}
     for info in listed:
         if (name := keys.parse_current(info.key)) is not None:
             pointers[name] = info.etag
         elif (named := keys.parse_manifest(info.key)) is not None:
-            manifests.setdefault(named[:2], []).append(named[2])
+            manifests.setdefault(named[:2], {})[named[2]] = info.modified
     return _Found(pointers, manifests, {info.key: info.etag for info in aliases})
 
 
-def _by_repository(models: Iterable[Model]) -> dict[tuple[str, str], Repository]:
-    found: dict[tuple[str, str], dict[ModelName, Model]] = {}
-    for model in models:
-        for edition in model.editions:
-            for name in (edition.source.repo, model.name):
-                found.setdefault((edition.source.repo_type, name), {})[model.name] = model
-    return {
-        (kind, name): Repository(kind, name, _own_first(name, named.values()))
-        for (kind, name), named in found.items()
-    }
-
-
-def _own_first(name: str, models: Iterable[Model]) -> tuple[Model, ...]:
-    """Put the model that itself has the name before those that come from such a repository."""
-    return tuple(sorted(models, key=lambda model: model.name != name))
-
-
-def _describe(manifest: Manifest, digest: Digest) -> Edition:
+def _describe(manifest: Manifest, digest: Digest, stored_at: datetime) -> Edition:
+    endings = {f".{entry.path.rpartition('.')[2]}" for entry in manifest.files}
     return Edition(
         model=manifest.model,
         version=manifest.version,
@@ -389,16 +309,26 @@ def _describe(manifest: Manifest, digest: Digest) -> Edition:
         size=manifest.size,
         licence=manifest.licence,
         facts=manifest.facts,
+        formats=tuple(tag for ending, tag in FORMATS.items() if ending in endings),
+        stored_at=stored_at,
     )
+
+
+def _entries(files: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths of files and of the folders that they are in, sorted."""
+    found: set[str] = set()
+    for path in files:
+        found.add(path)
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return tuple(sorted(found))
+
+
+def _stored_at(edition: Edition) -> float:
+    return edition.stored_at.timestamp() if edition.stored_at else 0.0
 
 
 def _is(known: Mapping[K, tuple[str, Any]], key: K, etag: str) -> bool:
     return key in known and known[key][0] == etag
-
-
-def _refs(revision: str) -> tuple[str, str]:
-    return revision, revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
-
-
-def _as_version(revision: str) -> str:
-    return revision.replace("/", "%2F")

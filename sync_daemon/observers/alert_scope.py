@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from sync_daemon.domain.alerts import Version
+from sync_daemon.domain.versions import is_given
 from sync_daemon.domain.wanted import Wanted, WantedTags
 
 
@@ -49,7 +49,4 @@ class Scope:
 
 def _matches(version: Version, entry: tuple[str, str]) -> bool:
     model, pattern = entry
-    name = version[1]
-    return version[0] == model and (
-        name == f"tags:{pattern}" or fnmatchcase(name.replace("%2F", "/"), pattern)
-    )
+    return version[0] == model and is_given(version[1], pattern)

@@ -27,7 +27,11 @@ _REMEMBERED = 1000
 _EXPLAINS = 0.1
 """Share of a file's time that waits for limits must take to explain its speed."""
 
+_NO_ROOM: Key = ("store_full", ())
+"""The alert about room. A threshold of 0 says that a write was refused."""
+
 _WRONG_BYTES = "digest_mismatch"
+_CERTIFICATE: Key = ("certificate_invalid", ())
 _OF_VERSION = ("refused", "tag_moved", "stale")
 
 
@@ -43,7 +47,8 @@ class Watch:
         self.failures = False
         self.running = ""
         self.success: dict[Version, datetime] = {}
-        self._free_known = False
+        self._free: int | None = None
+        self._roomless: set[Version] = set()
         self._damaged: set[str] = set()
         self._resumed: dict[tuple[str, str], int] = {}
         self._waits: deque[tuple[datetime, float]] = deque(maxlen=_REMEMBERED)
@@ -83,7 +88,8 @@ class Watch:
         for version in gone:
             self._set_behind(version, None)
             self.success.pop(version, None)
-        return self.end([k for k in self.book.firing if version_of(k) in gone], now)
+        told = self.end([k for k in self.book.firing if version_of(k) in gone], now)
+        return told + self._fits(gone, now)
 
     # -- versions --------------------------------------------------------------------
 
@@ -96,8 +102,7 @@ class Watch:
         over = [(name, _labels(version)) for name in _OF_VERSION]
         if isinstance(event, events.VersionPublished):
             over += self._wrong_bytes_of(event.model)
-            over += [] if self._free_known else [("store_full", ())]
-        return self.end(over, now)
+        return self.end(over, now) + self._fits([version], now)
 
     def _wrong_bytes_of(self, model: str) -> list[Key]:
         return [
@@ -112,7 +117,8 @@ class Watch:
         self._fall_behind(version, now)
         finding = rules.judge_refusal(version, event.reasons)
         other = "refused" if finding.name == "tag_moved" else "tag_moved"
-        return self.find([finding], now) + self.end([(other, _labels(version))], now)
+        told = self.find([finding], now) + self.end([(other, _labels(version))], now)
+        return told + self._fits([version], now)
 
     def failed(self, event: events.VersionFailed, now: datetime) -> Told:
         """A version could not be mirrored."""
@@ -123,9 +129,9 @@ class Watch:
         if unanswered and (origin := self.scope.origin_of(version)):
             self._unanswered[origin] += 1
         if event.kind == "store_full":
-            full = Finding("store_full", (), 0, self.limits.store_below, event.error)
-            return self.find([full], now)
-        return ()
+            self._roomless.add(version)
+            return self.find([Finding(*_NO_ROOM, 0, 0, event.error)], now)
+        return () if unanswered else self._fits([version], now)
 
     def passed(self, event: events.VersionPassed, now: datetime) -> Told:
         """Nothing was done. A held version is as somebody wants it."""
@@ -218,10 +224,10 @@ class Watch:
         return self.find([Finding("corrupt_blob", labels, 1, 0, message)], now)
 
     def verified(self, event: events.VerifyFinished, now: datetime) -> Told:
-        """All of the store was looked at: what was not found again is sound."""
+        """A part of the store was looked at, or all of it: what was not found again is sound."""
         found, self._damaged = self._damaged, set()
         over: list[Key] = [("run_overdue", (("job", event.job),))]
-        for key in self.book.firing:
+        for key in self.book.firing if event.complete else ():
             damaged = dict(key[1]).get("key")
             if key[0] == "corrupt_blob" and damaged is not None and damaged not in found:
                 over.append(key)
@@ -232,11 +238,31 @@ class Watch:
         return self.judge_space(event.free, now)
 
     def judge_space(self, free: int | None, now: datetime) -> Told:
-        """Judge the store's free bytes; None says nothing."""
-        if free is None:
+        """Judge the store's free bytes; None says nothing.
+
+        After a refused write only the versions that found no room can say that there is some:
+        what is left may be much, and too little for them.
+        """
+        self._free = self._free if free is None else free
+        return () if self._free is None or self._was_refused() else self._settle_space(now)
+
+    def _was_refused(self) -> bool:
+        kept = self.book.firing.get(_NO_ROOM)
+        return kept is not None and kept.alert.finding.threshold == 0
+
+    def _fits(self, versions: Iterable[Version], now: datetime) -> Told:
+        """Note versions that do not lack room, or not any more; the last one ends the alert.
+
+        After a restart it is not known which ones found none: then all that are behind count.
+        """
+        if not self._was_refused():
             return ()
-        self._free_known = True
-        return self.settle("store_full", rules.judge_space(free, self.limits), now)
+        self._roomless = (self._roomless or set(self.book.behind)) - set(versions)
+        return () if self._roomless else self._settle_space(now)
+
+    def _settle_space(self, now: datetime) -> Told:
+        found = () if self._free is None else rules.judge_space(self._free, self.limits)
+        return self.settle("store_full", found, now)
 
     def rejected(self, event: events.ConfigInvalid, now: datetime) -> Told:
         """The configuration that was to be read again is wrong."""
@@ -245,9 +271,20 @@ class Watch:
         found = Finding("config_invalid", (), max(1, len(event.problems)), 0, message)
         return self.find([found], now)
 
-    def accepted(self, _: Event, now: datetime) -> Told:
-        """The configuration is valid."""
-        return self.end([("config_invalid", ())], now)
+    def accepted(self, event: Event, now: datetime) -> Told:
+        """The configuration is valid; a daemon that starts has a certificate that is, too."""
+        over: list[Key] = [("config_invalid", ())]
+        over += [_CERTIFICATE] if isinstance(event, events.DaemonStarted) else []
+        return self.end(over, now)
+
+    def certificate_rejected(self, event: events.CertificateInvalid, now: datetime) -> Told:
+        """The gateway's certificate that was to be read again is wrong."""
+        message = f"the gateway's new certificate is wrong, the old one stays: {event.error}"
+        return self.find([Finding(*_CERTIFICATE, 1, 0, message)], now)
+
+    def certificate_accepted(self, _: Event, now: datetime) -> Told:
+        """The gateway has a new certificate."""
+        return self.end([_CERTIFICATE], now)
 
     def troubled(self, event: Any, _: datetime) -> Told:
         """An endpoint failed."""
@@ -316,6 +353,8 @@ _HANDLERS: Mapping[type[Event], Callable[[Watch, Any, datetime], Told]] = Mappin
         events.ConfigInvalid: Watch.rejected,
         events.ConfigReloaded: Watch.accepted,
         events.DaemonStarted: Watch.accepted,
+        events.CertificateInvalid: Watch.certificate_rejected,
+        events.CertificateLoaded: Watch.certificate_accepted,
         events.RunStarted: Watch.began,
         events.RunFinished: Watch.finished,
         events.RunFailed: Watch.died,

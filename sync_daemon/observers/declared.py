@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from sync_daemon.domain.versions import is_given
 from sync_daemon.domain.wanted import Wanted, WantedTags
 
 
@@ -39,10 +39,5 @@ class Declared:
     def has_version(self, model: str, version: str) -> bool:
         """Tell whether a version is named, or stands for a tag that is asked for."""
         return (model, version) in self.versions or any(
-            model == one and (version == f"tags:{pattern}" or fnmatchcase(_tag(version), pattern))
-            for one, pattern in self.patterns
+            model == one and is_given(version, pattern) for one, pattern in self.patterns
         )
-
-
-def _tag(version: str) -> str:
-    return version.replace("%2F", "/")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sync_daemon import __version__
 from sync_daemon.domain.alerts import SEVERITIES
-from sync_daemon.domain.events import BytesMoved, catalogue
+from sync_daemon.domain.events import TRIGGER_REFUSALS, BytesMoved, catalogue
 from sync_daemon.observers.declared import Declared
 from sync_daemon.observers.series import Series
 
@@ -16,6 +17,7 @@ _RESULTS = ("ok", "failed")
 _BLOBS = ("stored", "failed")
 _RUNS = ("ok", "partial", "failed", "skipped")
 _OUTCOMES = ("published", "unchanged", "refused", "failed", "held", "skipped", "interrupted")
+_TRIGGERS = ("webhook", "api")
 _SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 _SPEEDS = (1e5, 2.5e5, 5e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 5e8, 1e9)
 
@@ -77,6 +79,9 @@ class Families:
         )
         self.config = gauge("config_valid", "0 while the YAML that was read last is wrong.")
         self.active = gauge("runs_active", "Runs that go on now.")
+        self.triggers = counter(
+            "triggers", "Webhooks and requests for runs, by what became of them.", "by", "result"
+        )
         self.told = counter("events", "Events by name, as in docs/events.md.", "event")
         self.build = gauge("build_info", "Always 1.", "version", "python")
 
@@ -91,6 +96,10 @@ class Families:
         ):
             for value in values:
                 family.at(value)
+        for by, refused in product(_TRIGGERS, ("accepted", *TRIGGER_REFUSALS)):
+            self.triggers.at(by, refused)
+        for ignored in ("debounced", "ignored"):
+            self.triggers.at("webhook", ignored)
         for alert, severity in SEVERITIES.items():
             self.alerts.at(alert, severity)
         self._begin_origins(declared)

@@ -1,19 +1,20 @@
-"""Events as log lines: JSON for machines, aligned text for people; structlog renders both.
+"""Events as log lines: JSON for machines, aligned text, by structlog, for people.
 
-`event` is the event's name, its fields follow; `run_id` is on every line of a run. Lines
-go to standard error and, as JSON, to a file if there is one. What the libraries say joins
-them as `library.message` (libraries.py).
+`event` is the event's name, its fields follow; `run_id` is on every line of a run, `model` and
+`version` on every one that comes of the work for a version (meter.py carries them). Lines go
+to standard error and, as JSON, to a file if there is one. What the libraries say joins them
+as `library.message` (libraries.py).
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-import structlog
-
+from sync_daemon import meter
 from sync_daemon.domain.events import (
     BytesMoved,
     Event,
@@ -30,10 +31,10 @@ from sync_daemon.observers.logfile import LogFile
 from sync_daemon.observers.mask import Mask
 
 Format = Literal["json", "text"]
-Fields = MutableMapping[str, Any]
+Fields = dict[str, Any]
 
 _BESIDE_RUNS = frozenset(
-    {"daemon", "config", "alert", "alerts", "trigger", "verify", "damage", "store"}
+    {"daemon", "config", "alert", "alerts", "trigger", "verify", "damage", "store", "gateway"}
 )
 """Families of events that may come while a run is on, and have nothing to do with it."""
 
@@ -46,7 +47,6 @@ class Logs:
         self._file: tuple[LogFile, _Page] | None = None
         self._levels = levels or Levels()
         self._on_levels: Callable[[Levels], None] | None = None
-        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
         self._run: tuple[str, int] | None = None
 
     @property
@@ -117,13 +117,25 @@ class Logs:
         only_file: bool = False,
     ) -> None:
         if run is not None:
-            fields = {"run_id": run[0]} | fields
-        fields = {"level": level, **self._stamp(None, level, {}), **fields}
+            fields = {"run_id": run[0]} | _with_subject(fields)
+        moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        fields = {"timestamp": moment, "level": level, "event": name, **fields}
         priority = PRIORITIES[level] if priority is None else priority
         if not only_file:
-            self._page.write(name, level, fields, priority)
+            self._page.write(fields, priority)
         if (file := self._file) is not None:
-            file[1].write(name, level, fields, priority)
+            file[1].write(fields, priority)
+
+
+def _with_subject(fields: Fields) -> Fields:
+    """Add the version that a line is about: its lock's, or the one that is worked for here."""
+    named, found = fields.get("model"), meter.subject()
+    model, at, version = str(fields.get("scope", "")).partition("@")
+    if at:
+        found = model, version
+    if found is None or "version" in fields or named not in {None, found[0]}:
+        return fields
+    return fields | {"model": found[0], "version": found[1]}
 
 
 def _is_beside(event: Event) -> bool:
@@ -146,31 +158,28 @@ class _Page:
 
     def __init__(self, target: _Target, form: Format) -> None:
         self._target = target
-        self._render = structlog.wrap_logger(
-            structlog.ReturnLogger(),
-            processors=[self._hide_secrets, *_renderers(form, colors=target.terminal)],
-            wrapper_class=structlog.BoundLogger,
-        )
+        self._render = _render_json if form == "json" else _open_text(colors=target.terminal)
 
-    def write(self, name: str, level: Level, fields: dict[str, Any], priority: int) -> None:
-        self._target.write(getattr(self._render, level)(name, **fields), priority)
-
-    def _hide_secrets(self, _: Any, __: str, fields: Fields) -> Fields:
-        return {key: self._target.mask.value(value) for key, value in fields.items()}
+    def write(self, fields: Fields, priority: int) -> None:
+        mask = self._target.mask
+        shown = {key: mask.value(value) for key, value in fields.items()}
+        self._target.write(self._render(shown), priority)
 
 
-def _renderers(form: Format, *, colors: bool) -> list[Any]:
-    if form == "json":
-        return [structlog.processors.EventRenamer("event"), _render_json]
-    return [_show_plainly, structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False)]
+def _render_json(fields: Fields) -> str:
+    return printable_json(json.dumps(fields, ensure_ascii=False, default=str))
 
 
-def _render_json(_: Any, __: str, fields: Fields) -> str:
-    head = {key: fields.pop(key) for key in ("timestamp", "level", "event")}
-    return printable_json(json.dumps(head | dict(fields), ensure_ascii=False, default=str))
+def _open_text(*, colors: bool) -> Callable[[Fields], str]:
+    """Return what renders lines for people. structlog brings rich with it, and asyncio: machines
+    do not pay for that at each start."""
+    from structlog.dev import ConsoleRenderer  # noqa: PLC0415 - see above
+
+    render = ConsoleRenderer(colors=colors, sort_keys=False)
+    return lambda fields: render(None, "", _show_plainly(fields))
 
 
-def _show_plainly(_: Any, __: str, fields: Fields) -> Fields:
+def _show_plainly(fields: Fields) -> Fields:
     shown = {key: _plain(value) for key, value in fields.items() if key != "trace"}
     if trace := fields.get("trace"):  # structlog writes what is named so on lines of its own
         shown["exception"] = "\n".join(printable(line) for line in trace.splitlines())

@@ -19,9 +19,11 @@ from prometheus_client.exposition import generate_latest
 from sync_daemon.domain import events
 from sync_daemon.domain.alerts import SEVERITIES
 from sync_daemon.domain.events import Event
+from sync_daemon.domain.report import EndpointTally
 from sync_daemon.observers.declared import Declared
 from sync_daemon.observers.families import Families
 from sync_daemon.observers.standing import Answers, Now, Versions
+from sync_daemon.observers.traffic import Traffic
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -44,6 +46,7 @@ class Metrics:
         self._versions = Versions(declared, now)
         self._answers = Answers(declared, now)
         self._of = Families(self.registry)
+        self.traffic = Traffic(self.registry)
         self.registry.register(self._versions)
         self.registry.register(self._answers)
         ProcessCollector(registry=self.registry)
@@ -72,6 +75,15 @@ class Metrics:
     def remember_success(self, model: str, version: str, when: datetime) -> None:
         """Take note of a success before this process began: of a report, or a pointer."""
         self._versions.remember(model, version, when.timestamp())
+
+    def remember_requests(self, tally: EndpointTally, when: datetime) -> None:
+        """Take note of requests of a run that ended before this process began."""
+        self._answers.remember(tally, when.timestamp())
+
+    @property
+    def versions(self) -> frozenset[tuple[str, str]]:
+        """The versions that the YAML names."""
+        return self._declared.versions
 
     def remember_alerts(self, firing: Iterable[_Firing]) -> None:
         """Take note of alerts, by name and labels, that fire since before this process began."""
@@ -111,6 +123,9 @@ class Metrics:
             events.VerifyFinished: self._verify,
             events.ConfigReloaded: lambda _: self._of.config.at().set(1),
             events.ConfigInvalid: lambda _: self._of.config.at().set(0),
+            events.TriggerAccepted: self._take_trigger,
+            events.TriggerIgnored: lambda e: self._of.triggers.at(e.by, "ignored").inc(),
+            events.TriggerRefused: lambda e: self._of.triggers.at(e.by, e.reason).inc(e.count),
             events.AlertTold: self._hear_alert,
         }
 
@@ -182,6 +197,10 @@ class Metrics:
     def _verify(self, event: events.VerifyFinished) -> None:
         self._of.damage.at(event.job).set(event.damage)
         self._of.verified.at(event.job).set(self._now())
+
+    def _take_trigger(self, event: events.TriggerAccepted) -> None:
+        result = "debounced" if event.debounced else "accepted"
+        self._of.triggers.at(event.by, result).inc()
 
     def _hear_alert(self, event: events.AlertTold) -> None:
         labels = tuple(sorted(event.labels.items()))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from sync_daemon.domain.report import EndpointTally
 from sync_daemon.observers.declared import Declared
 
 Now = Callable[[], float]
@@ -139,6 +140,15 @@ class Answers:
             counts[1] += failed
             self._last[origin, endpoint] = not failed
 
+    def remember(self, tally: EndpointTally, when: float) -> None:
+        """Count the requests of a former run; how the last one ended is not known."""
+        with self._lock:
+            if (tally.origin, tally.endpoint) in self._declared.endpoints:
+                buckets = self._counts.setdefault(tally.origin, {})
+                counts = buckets.setdefault(int(when // _BUCKET), [0, 0])
+                counts[0] += tally.requests
+                counts[1] += tally.failures
+
     def declare(self, declared: Declared) -> None:
         """Forget what is no longer declared."""
         with self._lock:
@@ -169,7 +179,8 @@ class Answers:
                 if requests:
                     failures = sum(one[1] for one in buckets.values())
                     ratio.add_metric((origin,), 1.0 - failures / requests)
-                well = any(last for (name, _), last in self._last.items() if name == origin)
-                up.add_metric((origin,), float(well))
+                last = [well for (name, _), well in self._last.items() if name == origin]
+                if last:
+                    up.add_metric((origin,), float(any(last)))
         yield ratio
         yield up

@@ -248,7 +248,7 @@ class Endpoints:
             history = self._history
             if history is None:
                 return
-            with meter.use(meter.Meter()):  # it is no version's cost
+            with meter.use(meter.Meter(meter.subject())):  # it is not that version's cost
                 past = history(self._clock.now() - self._rule.within)
             with self._lock:
                 for one in past:

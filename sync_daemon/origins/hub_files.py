@@ -53,10 +53,10 @@ class FileAt:
 
 
 class HubFiles:
-    """Opens ranges of files; `private` headers go to the endpoints only."""
+    """Opens ranges of files; `private` headers, by endpoint, go to that endpoint only."""
 
-    def __init__(self, http: Http, private: Mapping[str, str], hints: Hints) -> None:
-        self._addresses = Addresses(http, private)
+    def __init__(self, http: Http, private: Mapping[str, Mapping[str, str]], hints: Hints) -> None:
+        self._addresses = {url: Addresses(http, headers) for url, headers in private.items()}
         self._hints = hints
 
     def open(self, place: FileAt, file: RemoteFile, span: Span) -> ExactReader:
@@ -68,8 +68,9 @@ class HubFiles:
                 message = f"{place}: asked for commit {place.commit}, and {commit} came"
                 raise OriginLied(message)
 
+        addresses = self._addresses[place.endpoint]
         with naming(str(place)):
-            response = self._addresses.get(place.url, span, str(place), check_commit)
+            response = addresses.get(place.url, span, str(place), check_commit)
         try:
             self._check_status(response, place)
             _check_page(response, place, file)
@@ -77,7 +78,7 @@ class HubFiles:
         except BaseException as error:
             response.close()
             if isinstance(error, OriginLied):
-                self._addresses.forget(place.url)
+                addresses.forget(place.url)
             raise
         return ExactReader(response, span.stop - span.start, str(place))
 

@@ -8,12 +8,12 @@ listing looks like a small model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from types import MappingProxyType
+from typing import Literal, Protocol
 
 from huggingface_hub import DatasetInfo, HfApi, ModelInfo, SpaceInfo
-from huggingface_hub.hf_api import RepoFile
 
 from sync_daemon import __version__
 from sync_daemon.domain.digests import CommitId
@@ -37,6 +37,7 @@ from sync_daemon.domain.listing import (
 from sync_daemon.origins.endpoints import Endpoints
 from sync_daemon.origins.hub_client import asking, hints_for, install_client
 from sync_daemon.origins.hub_files import FileAt, HubFiles
+from sync_daemon.origins.hub_tree import list_tree
 from sync_daemon.ports import Reader, Record
 from sync_daemon.wire import Http
 from sync_daemon.wire.answers import EmptyReader, Span
@@ -55,7 +56,8 @@ class Token(Protocol):
 class HuggingFace:
     """Repositories of the Hub at one or more endpoints.
 
-    `token` goes to these endpoints only; without one nobody's cached token is used either.
+    `token` goes to these endpoints only, and one of `tokens`, by URL, to its own endpoint in its
+    place; without one nobody's cached token is used either.
     """
 
     type = "huggingface"
@@ -68,14 +70,15 @@ class HuggingFace:
         token: Token | None,
         *,
         http: Http,
+        tokens: Mapping[str, Token] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self._endpoints = endpoints
         self._http = http
-        self._token = _checked(name, token)
-        self._private = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        self._tokens = {url: _checked(name, tokens.get(url, token)) for url in endpoints.urls}
         self._hints = hints_for(name)
-        self._files = HubFiles(http, self._private, self._hints)
+        private = {url: self._private(url) for url in endpoints.urls}
+        self._files = HubFiles(http, private, self._hints)
         install_client()
 
     @property
@@ -89,7 +92,7 @@ class HuggingFace:
         def ask(endpoint: str) -> Refs:
             with self._asking(endpoint, repository), self._endpoints.timed(endpoint):
                 found = self._api(endpoint).list_repo_refs(
-                    repository.name, repo_type=repository.kind, token=self._token
+                    repository.name, repo_type=repository.kind, token=self._tokens[endpoint]
                 )
                 return Refs(
                     {ref.name: CommitId(ref.target_commit) for ref in found.branches},
@@ -103,11 +106,14 @@ class HuggingFace:
 
         def ask(endpoint: str) -> Resolved:
             with self._asking(endpoint, repository, revision):
-                commit = CommitId(str(self._info(endpoint, repository, revision).sha))
+                info = self._info(endpoint, repository, revision)
+                commit = CommitId(str(info.sha))
+                named = info.siblings
+                paths = frozenset(one.rfilename for one in named) if named is not None else None
             if CommitId.is_one(revision) and commit != revision:
                 message = f"{repository.name}: asked for commit {revision}, and {commit} came"
                 raise OriginLied(message)
-            return Resolved(revision, commit, _kind_of(revision, commit))
+            return Resolved(revision, commit, _kind_of(revision, commit), paths)
 
         return self._endpoints.ask(ask)
 
@@ -117,14 +123,7 @@ class HuggingFace:
         def ask(endpoint: str) -> Listing:
             with self._asking(endpoint, repository, commit):
                 info = self._info(endpoint, repository, commit)
-                tree = self._api(endpoint).list_repo_tree(
-                    repository.name,
-                    recursive=True,
-                    revision=commit,
-                    repo_type=repository.kind,
-                    token=self._token,
-                )
-                files = tuple(_raw(item) for item in tree if isinstance(item, RepoFile))
+                files = tuple(list_tree(endpoint, repository, commit, self._tokens[endpoint]))
                 _check_complete(repository, commit, info, files)
                 return Listing(commit, files, _licence(info))
 
@@ -163,8 +162,10 @@ class HuggingFace:
         return "; ".join(lines)
 
     def _greet(self, endpoint: str) -> str:
-        path = "/api/whoami-v2" if self._token else "/api/models?limit=1"
-        with self._http.request("GET", endpoint + path, headers=self._private) as response:
+        token = self._tokens[endpoint]
+        path = "/api/whoami-v2" if token else "/api/models?limit=1"
+        headers = self._private(endpoint)
+        with self._http.request("GET", endpoint + path, headers=headers) as response:
             body = response.read()
         if response.status in {401, 403}:
             message = f"refuses the token (status {response.status})"
@@ -172,7 +173,7 @@ class HuggingFace:
         if response.status >= 400:  # noqa: PLR2004 - client and server errors
             message = f"answers with status {response.status}"
             raise OriginUnavailable(message)
-        if not self._token:
+        if not token:
             return "answers, no token"
         try:
             return f"answers, token of {json.loads(body)['name']}"
@@ -180,10 +181,14 @@ class HuggingFace:
             message = "gives an answer that makes no sense: is this a Hub?"
             raise OriginLied(message) from error
 
+    def _private(self, endpoint: str) -> dict[str, str]:
+        token = self._tokens[endpoint]
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
     def _api(self, endpoint: str) -> HfApi:
         return HfApi(
             endpoint=endpoint,
-            token=self._token,
+            token=self._tokens[endpoint],
             library_name="sync-daemon",
             library_version=__version__,
         )
@@ -200,7 +205,10 @@ class HuggingFace:
     def _info(self, endpoint: str, repository: Repository, revision: str) -> _Info:
         with self._endpoints.timed(endpoint):
             info = self._api(endpoint).repo_info(
-                repository.name, repo_type=repository.kind, revision=revision, token=self._token
+                repository.name,
+                repo_type=repository.kind,
+                revision=revision,
+                token=self._tokens[endpoint],
             )
         if not isinstance(info, _Info):
             message = "a kernel where something else was asked for"
@@ -208,7 +216,7 @@ class HuggingFace:
         return info
 
 
-def _checked(origin: str, token: Token | None) -> str | bool:
+def _checked(origin: str, token: Token | None) -> str | Literal[False]:
     """Return the token's text, or False: huggingface_hub then sends none at all."""
     text = token.reveal() if token is not None else ""
     if any(not "!" <= char <= "~" for char in text):
@@ -221,24 +229,6 @@ def _kind_of(revision: str, commit: CommitId) -> RefKind:
     if commit.startswith(revision):
         return "commit"
     return "tag" if revision.startswith("refs/tags/") else "branch"
-
-
-def _raw(item: RepoFile) -> RawFile:
-    """Return a listed file, its name as it came. Raises TypeError for what is no listing."""
-    lfs = item.lfs
-    size = lfs.size if lfs is not None else item.size
-    sha256 = lfs.sha256 if lfs is not None else None
-    _expect(item.path, str)
-    _expect(size, int)
-    _expect(sha256, str, type(None))
-    _expect(item.blob_id, str, type(None))
-    return RawFile(item.path, size, sha256, item.blob_id, lfs is not None)
-
-
-def _expect(value: object, *kinds: type) -> None:
-    if type(value) not in kinds:
-        message = f"{value!r} where something else belongs"
-        raise TypeError(message)
 
 
 def _check_complete(

@@ -17,7 +17,15 @@ from pathlib import Path
 
 from sync_daemon import meter
 from sync_daemon.domain.errors import PreconditionFailed, StoreRefused
-from sync_daemon.ports import Buffer, Capabilities, Content, ObjectInfo, Part, StoreCapacity
+from sync_daemon.ports import (
+    Buffer,
+    Capabilities,
+    Content,
+    ObjectInfo,
+    Part,
+    StoreCapacity,
+    Traits,
+)
 from sync_daemon.stores.local_bytes import FileReader, clone, copy_bytes, write_all
 from sync_daemon.stores.local_paths import Tree, describe, etag, modified, split, translated
 from sync_daemon.stores.local_temp import Workshop, seal
@@ -27,6 +35,8 @@ from sync_daemon.stores.local_walk import walk
 _PAGE = 1_000
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _PLACING_ATTEMPTS = 16
+_PATH_BYTES = 4095
+"""Longest path that the system takes (PATH_MAX, without its zero)."""
 
 
 class LocalStore:
@@ -48,6 +58,11 @@ class LocalStore:
     def close(self) -> None:
         """Let go of the directory, so that it can be unmounted."""
         self._workshop.close()
+
+    @property
+    def traits(self) -> Traits:
+        """A second name of a file takes no room; paths may be four times as long as keys."""
+        return Traits(key_bytes=_PATH_BYTES - len(os.fsencode(self._tree.root)) - 1, shares=True)
 
     def capabilities(self) -> Capabilities:
         """Return what a file system can do."""
@@ -84,6 +99,12 @@ class LocalStore:
         with self._translated(key), self._tree.file(key) as (handle, status):
             end = status.st_size if stop is None else min(stop, status.st_size)
             return FileReader(key, os.dup(handle), start, end)
+
+    def open_file(self, key: str) -> tuple[int, int]:
+        """Return a descriptor of its file, which the caller closes, and its size."""
+        meter.count("store")
+        with self._translated(key), self._tree.file(key) as (handle, status):
+            return os.dup(handle), status.st_size
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None."""
@@ -123,12 +144,34 @@ class LocalStore:
                 seal(handle)
             self._place(folder, name, target)
 
+    def share(
+        self, source: str, target: str, size: int, stopped: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Make `target` a hard link of `source`, or else a file that shares its blocks; a copy
+        where the file system can do neither."""
+        del stopped
+        meter.count("store")
+        split(target)
+        with (
+            self._translated(target),
+            self._tree.file(source) as (original, _),
+            self._workshop.file() as (folder, name, handle),
+        ):
+            stored = 0
+            if not self._link(source, folder, name):
+                if not clone(original, handle):
+                    copy_bytes(original, handle)
+                    stored = size
+                seal(handle)
+            self._place(folder, name, target)
+        return stored
+
     def create_upload(self, key: str) -> str:
         """Begin a multipart upload and return its id."""
         meter.count("store")
         split(key)
         with self._translated(key):
-            return self._uploads.create(key)
+            return self._uploads.create(key, self._workshop.name())
 
     def put_part(self, key: str, upload: str, number: int, offset: int, data: Buffer) -> Part:
         """Store one part, durably, at its place in the file to be."""
@@ -155,6 +198,11 @@ class LocalStore:
         meter.count("store")
         with self._translated(key):
             self._uploads.abort(upload)
+
+    def orphans(self) -> Sequence[tuple[str, str]]:
+        """Return uploads whose process has ended on this host, or that were silent for a day."""
+        with self._translated(self.url):
+            return self._uploads.orphans()
 
     def now(self) -> datetime:
         """Return the clock of this host, which also stamps the files."""
@@ -191,6 +239,11 @@ class LocalStore:
         """Return how many multipart uploads are unfinished."""
         with self._translated(self.url):
             return self._uploads.count()
+
+    def unfinished_bytes(self) -> int | None:
+        """Return the room that unfinished uploads take on the disk."""
+        with self._translated(self.url):
+            return self._uploads.room()
 
     def _place(self, folder: int, name: str, key: str) -> None:
         with self._workshop.lock(exclusive=False):

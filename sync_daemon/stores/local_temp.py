@@ -65,6 +65,11 @@ class Workshop:
             finally:
                 os.close(handle)
 
+    def name(self) -> str:
+        """Return the name of this process's folder, made if need be."""
+        self._start()
+        return self._name
+
     def close(self) -> None:
         """Give this process's folder up; the next write takes it again."""
         with self._starting:
@@ -125,9 +130,14 @@ def _started(pid: int) -> str | None:
     return text.rpartition(")")[2].split()[19]
 
 
+def has_ended(here: int, name: str) -> bool:
+    """Tell whether the process whose folder in `here` has this name is gone for sure."""
+    return _is_dead(name) and _is_unlocked(here, name)
+
+
 def _sweep_processes(here: int) -> None:
     for name in os.listdir(here):
-        if _is_dead(name) and _is_unlocked(here, name):
+        if has_ended(here, name):
             shutil.rmtree(name, ignore_errors=True, dir_fd=here)
 
 

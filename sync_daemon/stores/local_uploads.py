@@ -1,6 +1,7 @@
 """Multipart uploads in a directory: `<root>/.tmp/uploads/<id>/`, open to any process.
 
     key           which object it becomes
+    owner         the process that began it, as its folder in `.tmp/` is called
     data          the parts, each written at its place
     part-00007    "offset size etag" of a part, written after its bytes are on the disk
 
@@ -14,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,14 +25,18 @@ from sync_daemon.domain.errors import StoreRefused, UploadGone
 from sync_daemon.ports import Buffer, Part
 from sync_daemon.stores.local_bytes import write_all
 from sync_daemon.stores.local_paths import TEMP, Tree
-from sync_daemon.stores.local_temp import UPLOADS, seal
+from sync_daemon.stores.local_temp import UPLOADS, has_ended, seal
 
 _KEY = "key"
+_OWNER = "owner"
 _DATA = "data"
 _ID = re.compile(r"[0-9a-f]{32}")
 _RECORD = re.compile(r"part-(\d{5})")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _FIELDS = 3
+_SILENT = 24 * 3600
+"""Seconds without a new part after which an upload of another host's process is an orphan."""
+_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +51,56 @@ class Uploads:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
 
-    def create(self, key: str) -> str:
-        """Begin an upload and return its id."""
+    def create(self, key: str, owner: str) -> str:
+        """Begin an upload for the process of this name, and return its id."""
         upload = uuid.uuid4().hex
-        with self._tree.folder(TEMP, UPLOADS, upload, create=True) as here:
-            _write_new(here, _KEY, key.encode())
-            _write_new(here, _DATA, b"")
+        try:
+            with self._tree.folder(TEMP, UPLOADS, upload, create=True) as here:
+                _write_new(here, _OWNER, owner.encode())
+                _write_new(here, _KEY, key.encode())
+                _write_new(here, _DATA, b"")
+        except OSError:
+            self.abort(upload)
+            raise
         return upload
+
+    def orphans(self) -> Sequence[tuple[str, str]]:
+        """Return key and id of the uploads whose process is gone."""
+        found: list[tuple[str, str]] = []
+        for upload, here in self._each():
+            with suppress(FileNotFoundError), self._tree.folder(TEMP) as temp:
+                owner = _read_if_there(here, _OWNER)
+                silent = time.time() - os.fstat(here).st_mtime > _SILENT
+                if silent or (owner and has_ended(temp, owner)):
+                    found.append((_read_if_there(here, _KEY), upload))
+        return tuple(found)
+
+    def room(self) -> int:
+        """Return the bytes that unfinished uploads take on the disk."""
+        size = 0
+        for _, here in self._each():
+            with suppress(FileNotFoundError):
+                size += os.stat(_DATA, dir_fd=here, follow_symlinks=False).st_blocks * _BLOCK
+        return size
+
+    def _each(self) -> Iterator[tuple[str, int]]:
+        """Yield every upload and its open folder."""
+        try:
+            with self._tree.folder(TEMP, UPLOADS) as all_of_them:
+                names = _names(all_of_them)
+        except FileNotFoundError:
+            return
+        for upload in names:
+            if _ID.fullmatch(upload):
+                with (
+                    suppress(FileNotFoundError),
+                    self._tree.folder(TEMP, UPLOADS, upload) as here,
+                ):
+                    yield upload, here
 
     def count(self) -> int:
         """Return how many uploads are unfinished."""
-        try:
-            with self._tree.folder(TEMP, UPLOADS) as here:
-                return _count(here)
-        except FileNotFoundError:
-            return 0
+        return sum(1 for _ in self._each())
 
     def put(self, key: str, upload: str, number: int, offset: int, data: Buffer) -> Part:
         """Write one part to its place."""
@@ -120,8 +161,8 @@ class Uploads:
             raise UploadGone(message) from None
 
 
-def _count(here: int) -> int:
-    return sum(_ID.fullmatch(name) is not None for name in os.listdir(here))
+def _names(here: int) -> list[str]:
+    return sorted(os.listdir(here))
 
 
 def _check(key: str, parts: Sequence[Part], held: Mapping[int, _Placed]) -> int:
@@ -178,6 +219,13 @@ def _read(here: int, name: str) -> bytes:
         return os.read(handle, os.fstat(handle).st_size)
     finally:
         os.close(handle)
+
+
+def _read_if_there(here: int, name: str) -> str:
+    try:
+        return _read(here, name).decode()
+    except FileNotFoundError:
+        return ""
 
 
 def _write_new(here: int, name: str, data: bytes) -> None:

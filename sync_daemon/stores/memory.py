@@ -16,7 +16,15 @@ from typing import Self
 
 from sync_daemon import meter
 from sync_daemon.domain.errors import PreconditionFailed, StoreRefused, UploadGone
-from sync_daemon.ports import Buffer, Capabilities, Content, ObjectInfo, Part, StoreCapacity
+from sync_daemon.ports import (
+    Buffer,
+    Capabilities,
+    Content,
+    ObjectInfo,
+    Part,
+    StoreCapacity,
+    Traits,
+)
 
 _PAGE = 1_000
 
@@ -53,6 +61,11 @@ class MemoryStore:
     def url(self) -> str:
         """Where it is, for people."""
         return "memory:"
+
+    @property
+    def traits(self) -> Traits:
+        """It follows S3: a copy is one."""
+        return Traits()
 
     def capabilities(self) -> Capabilities:
         """Return what the constructor was given."""
@@ -93,7 +106,8 @@ class MemoryStore:
     def open(self, key: str, start: int = 0, stop: int | None = None) -> _MemoryReader:
         """Open a range; what lies past the end is not there."""
         meter.count("store")
-        return _MemoryReader(memoryview(self._find(key).data)[start:stop])
+        data = self._find(key).data
+        return _MemoryReader(memoryview(data)[start:stop], len(data))
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None."""
@@ -127,6 +141,14 @@ class MemoryStore:
         held = self._find(source)
         with self._lock:
             self._place(target, held.data)
+
+    def share(
+        self, source: str, target: str, size: int, stopped: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Copy it."""
+        del stopped
+        self.copy(source, target)
+        return size
 
     def create_upload(self, key: str) -> str:
         """Begin a multipart upload and return its id."""
@@ -167,6 +189,10 @@ class MemoryStore:
         with self._lock:
             self._uploads.pop(upload, None)
 
+    def orphans(self) -> Sequence[tuple[str, str]]:
+        """Return none: nothing outlives the process."""
+        return ()
+
     def now(self) -> datetime:
         """Return the clock of this process, or the one the constructor was given."""
         return self._now()
@@ -204,10 +230,11 @@ class MemoryStore:
 
 
 class _MemoryReader:
-    """Bytes that are here already."""
+    """Bytes that are here already; `total` is the size of the whole object."""
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview, total: int) -> None:
         self._data = data
+        self.total = total
 
     def readinto(self, buffer: memoryview, /) -> int:
         count = min(len(buffer), len(self._data))

@@ -9,39 +9,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import certifi
-from botocore.exceptions import BotoCoreError
 from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
+from sync_daemon.stores.minio_keys import PATIENCE, Keys
+from sync_daemon.stores.minio_space import usable_bytes
 from sync_daemon.wire.places import place_of
 from sync_daemon.wire.proxies import Proxies
 from sync_daemon.wire.trust import certificate_file
 
-_PATIENCE = 5.0
-"""Seconds: what is only good to know is not worth a longer wait."""
-
 _EXPIRY = re.compile(r"\bstale_uploads_expiry=(\S+)")
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Credentials, and where they were found. Only `source` may be shown."""
-
-    access: str = field(repr=False)
-    secret: str = field(repr=False)
-    token: str | None = field(repr=False)
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +37,6 @@ class ServerFacts:
 
     free_bytes: int | None = None
     uploads_expire: timedelta | None = None
-
-
-def find_keys(access_key: str | None, secret_key: str | None) -> Keys | None:
-    """Return these keys, else the ones that boto3 finds in its usual places."""
-    if access_key and secret_key:
-        return Keys(access_key, secret_key, None, "the configuration")
-    try:
-        found = boto3.session.Session().get_credentials()
-        frozen = found.get_frozen_credentials() if found else None
-    except BotoCoreError:
-        return None
-    if found is None or frozen is None or not frozen.access_key or not frozen.secret_key:
-        return None
-    return Keys(frozen.access_key, frozen.secret_key, frozen.token, f"boto3 ({found.method})")
 
 
 def ask_server(
@@ -127,7 +100,7 @@ def is_minio(endpoint: str, *, ca_file: str | None = None, proxy: str | None = N
 
 def _open_pool(endpoint: str, ca_file: str | None, proxy: str | None) -> PoolManager:
     options: dict[str, Any] = {
-        "timeout": Timeout(connect=_PATIENCE, read=_PATIENCE),
+        "timeout": Timeout(connect=PATIENCE, read=PATIENCE),
         "retries": False,
         "cert_reqs": "CERT_REQUIRED",
         "ca_certs": certificate_file(ca_file) or certifi.where(),
@@ -157,30 +130,6 @@ def _ask(question: Callable[[], Any]) -> str | None:
         return str(question())
     except Exception:  # noqa: BLE001 - a refused config_get is an UnboundLocalError (SDK 7.2.20)
         return None
-
-
-def usable_bytes(info: Mapping[str, Any]) -> int | None:
-    """Return the free bytes in MinIO's answer to `info`, less the share of its parity.
-
-    Drives that are away count nothing; without any drive the answer is None.
-    """
-    return usable(info, "availspace")
-
-
-def usable(info: Mapping[str, Any], field: str) -> int | None:
-    """Return the sum of a field of all drives in bytes, less the share of the parity."""
-    found = [drive[field] for drive in _drives(info) if field in drive]
-    if not found:
-        return None
-    backend = info.get("backend", {})
-    parity = int(backend.get("standardSCParity", 0))
-    in_set = int((backend.get("totalDrivesPerSet") or [0])[0])
-    share = (in_set - parity) / in_set if 0 <= parity < in_set else 1.0
-    return int(sum(found) * share)
-
-
-def _drives(info: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    return (drive for server in info.get("servers", ()) for drive in server.get("drives", ()))
 
 
 def parse_length(text: str) -> timedelta | None:

@@ -1,4 +1,4 @@
-"""The administration of a MinIO server: quota, upload expiry, accounts, capacity.
+"""The administration of a MinIO server: quota, upload expiry, accounts, space.
 
 The minio SDK's `MinioAdmin` behind typed methods. Refusals become our errors by MinIO's own
 code for the reason; nothing else that the server wrote is repeated.
@@ -6,7 +6,6 @@ code for the reason; nothing else that the server wrote is repeated.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,9 @@ from urllib3.exceptions import HTTPError
 from sync_daemon.domain.administration import Account, UploadRules
 from sync_daemon.domain.errors import StoreRefused, StoreUnavailable, SyncError
 from sync_daemon.ports import StoreCapacity
-from sync_daemon.stores.minio_admin import Keys, open_admin, parse_length, usable
+from sync_daemon.stores.minio_admin import open_admin, parse_length
+from sync_daemon.stores.minio_keys import Keys
+from sync_daemon.stores.minio_space import SAID, parse_answer, read_quota, read_space
 
 _EXPIRY = re.compile(r"(?<![\w])stale_uploads_expiry=(\S+)")
 _INTERVAL = re.compile(r"(?<![\w])stale_uploads_cleanup_interval=(\S+)")
@@ -70,28 +71,15 @@ class MinioServer:
 
     def space(self) -> StoreCapacity:
         """Return the room on the server's drives, less the share of the parity."""
-        info = _parse(_call(self._admin.info))
-        total, used, free = (
-            usable(info, field) for field in ("totalspace", "usedspace", "availspace")
-        )
-        if total is None or free is None:
-            raise StoreRefused("MinIO's administration: no drive says how large it is")
-        return StoreCapacity(total, used, free)
+        return read_space(_parse(_call(self._admin.info)))
 
     def quota(self, bucket: str) -> int:
         """Return the quota of a bucket in bytes; 0: there is none."""
-        found = _parse(_call(lambda: self._admin.bucket_quota_get(bucket)))
-        return int(found.get("quota") or found.get("size") or 0)
+        return read_quota(_parse(_call(lambda: self._admin.bucket_quota_get(bucket))))
 
     def set_quota(self, bucket: str, size: int) -> None:
         """Set the quota of a bucket, in bytes. MinIO enforces it late."""
         _call(lambda: self._admin.bucket_quota_set(bucket, size))
-
-    def bucket_bytes(self, bucket: str) -> int | None:
-        """Return what MinIO has counted in a bucket, up to a day ago; None: not yet."""
-        found = _parse(_call(self._admin.get_data_usage_info))
-        one = (found.get("bucketsUsageInfo") or {}).get(bucket)
-        return int(one["size"]) if one else None
 
     def upload_rules(self) -> UploadRules:
         """Return what the server does with unfinished uploads."""
@@ -144,20 +132,6 @@ class MinioServer:
         _call(lambda: self._admin.attach_policy(policies=[policy], user=account))
 
 
-def find_capacity(server: MinioServer, bucket: str) -> StoreCapacity:
-    """Return the room that a bucket has: that of the drives, or of its quota if that is less.
-
-    Raises StoreRefused, StoreUnavailable.
-    """
-    space = server.space()
-    quota = server.quota(bucket)
-    if not quota or quota >= space.total:
-        return space
-    capacity = StoreCapacity(quota, None, min(quota, space.free or 0))
-    stored = server.bucket_bytes(bucket)
-    return capacity if stored is None else capacity.counting(stored)
-
-
 def write_length(length: timedelta) -> str:
     """Write a length of time as MinIO reads it: `720h`, or in seconds."""
     seconds = int(length.total_seconds())
@@ -170,13 +144,7 @@ def _length(pattern: re.Pattern[str], text: str) -> timedelta | None:
 
 
 def _parse(answer: Any) -> Mapping[str, Any]:
-    try:
-        found = json.loads(str(answer))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise StoreUnavailable("MinIO's administration: this is not its answer")
-    return found
+    return parse_answer(str(answer))
 
 
 def _call(ask: Callable[[], Any]) -> Any:
@@ -189,22 +157,21 @@ def _call(ask: Callable[[], Any]) -> Any:
             return None
         raise _translate(error) from error
     except HTTPError as error:
-        message = f"MinIO's administration: no answer ({type(error).__name__})"
+        message = f"{SAID}: no answer ({type(error).__name__})"
         raise StoreUnavailable(message) from error
     except UnboundLocalError as error:  # a refused config_get of SDK 7.2.20
-        raise StoreRefused(f"MinIO's administration: {_NO_RIGHTS}") from error
+        raise StoreRefused(f"{SAID}: {_NO_RIGHTS}") from error
     except ValueError as error:  # an answer that cannot be decrypted
-        raise StoreUnavailable("MinIO's administration: this is not its answer") from error
+        raise StoreUnavailable(f"{SAID}: this is not its answer") from error
 
 
 def _translate(error: Any) -> SyncError | _Unknown:
     code = _code_of(error)
     if code in _UNKNOWN:
         return _Unknown(code)
-    said = "MinIO's administration"
     if code in _REASONS:
-        return StoreRefused(f"{said}: {_REASONS[code]}")
-    return StoreRefused(f"{said}: it refuses ({code or 'without a reason'})")
+        return StoreRefused(f"{SAID}: {_REASONS[code]}")
+    return StoreRefused(f"{SAID}: it refuses ({code or 'without a reason'})")
 
 
 def _code_of(error: Any) -> str:

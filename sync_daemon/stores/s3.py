@@ -11,8 +11,8 @@ only one process may write to the bucket, and `capabilities().conditional_put` s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -25,6 +25,7 @@ from sync_daemon.ports import (
     ObjectInfo,
     Part,
     StoreCapacity,
+    Traits,
 )
 from sync_daemon.stores import s3_bucket, s3_checksums, s3_copy, s3_probe
 from sync_daemon.stores.s3_copy import CopyLimits
@@ -101,12 +102,21 @@ class S3Store:
         """Close the idle connections."""
         self._link.close()
 
+    @property
+    def traits(self) -> Traits:
+        """A copy takes room of its own."""
+        return Traits(key_bytes=self._key_bytes)
+
+    @property
+    def _key_bytes(self) -> int:
+        return _KEY_BYTES - len(self._link.prefix.encode())
+
     def capabilities(self) -> Capabilities:
         """Return what this store can do; the first call writes a probe under `staging/`."""
         return Capabilities(
             conditional_put=self._has_conditional_writes(),
             checksum=self._checksum_kind(),
-            key_bytes=_KEY_BYTES - len(self._link.prefix.encode()),
+            key_bytes=self._key_bytes,
         )
 
     def put(
@@ -177,6 +187,12 @@ class S3Store:
         """Open a range; what lies past the end is not there."""
         return open_range(self._link, key, start, stop)
 
+    def link(
+        self, key: str, *, endpoint: str | None, life: timedelta, overrides: Mapping[str, str]
+    ) -> str:
+        """Return a signed URL of an object, at the endpoint that its readers see."""
+        return self._link.sign(key, endpoint, life, overrides)
+
     def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None."""
         try:
@@ -215,6 +231,14 @@ class S3Store:
         if source == target:
             return  # S3 refuses what would change nothing
         s3_copy.copy(self._link, source, target, held.size, self._copy_limits)
+
+    def share(
+        self, source: str, target: str, size: int, stopped: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Copy inside the store; S3 knows no second names."""
+        s3_copy.drop_unfinished(self._link, target, size, self._copy_limits)
+        s3_copy.copy(self._link, source, target, size, self._copy_limits, stopped=stopped)
+        return size
 
     def create_upload(self, key: str) -> str:
         """Begin a multipart upload and return its id."""
@@ -257,6 +281,14 @@ class S3Store:
     def create(self) -> None:
         """Make the bucket. Raises StoreRefused, StoreUnavailable."""
         s3_bucket.create_bucket(self._link)
+
+    def orphans(self) -> Sequence[tuple[str, str]]:
+        """Return none: the server's rules expire them."""
+        return ()
+
+    def unfinished_bytes(self) -> int | None:
+        """Return None: it would take a request for each upload."""
+        return None
 
     def unfinished(self) -> int | None:
         """Return how many multipart uploads the server lists; MinIO lists none: None."""

@@ -6,12 +6,14 @@ whole by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from sync_daemon import meter
+from sync_daemon.domain.errors import Interrupted
+from sync_daemon.stores.s3_errors import Refusal
 from sync_daemon.stores.s3_link import Link, given
 
 _PARALLEL = 4
@@ -25,8 +27,17 @@ class CopyLimits:
     part: int = 1024**3
 
 
-def copy(link: Link, source: str, target: str, size: int, limits: CopyLimits) -> None:
-    """Copy an object of `size` bytes. Raises FileNotFoundError."""
+def copy(
+    link: Link,
+    source: str,
+    target: str,
+    size: int,
+    limits: CopyLimits,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Copy an object of `size` bytes. Raises FileNotFoundError, and Interrupted between two
+    parts when `stopped` says so."""
     origin = {"Bucket": link.access.bucket, "Key": link.name(source)}
     if size <= limits.single:
         answer = link.call_patiently("copy_object", target, CopySource=origin)
@@ -35,7 +46,8 @@ def copy(link: Link, source: str, target: str, size: int, limits: CopyLimits) ->
     created = link.call("create_multipart_upload", target)
     upload = given(created, "UploadId", target)
     try:
-        parts = _copy_parts(link, target, upload, origin, tuple(_ranges(size, limits.part)))
+        spans = tuple(_ranges(size, limits.part))
+        parts = _copy_parts(link, target, upload, origin, spans, stopped=stopped)
         answer = link.call_patiently(
             "complete_multipart_upload", target, UploadId=upload, MultipartUpload={"Parts": parts}
         )
@@ -45,12 +57,37 @@ def copy(link: Link, source: str, target: str, size: int, limits: CopyLimits) ->
         raise
 
 
+def drop_unfinished(link: Link, target: str, size: int, limits: CopyLimits) -> None:
+    """Drop the copies in parts to `target` that somebody began and did not end: they take room.
+
+    MinIO lists uploads for an exact key only, which this is. A right that is missing is no
+    matter: the server's own rules expire them.
+    """
+    if size <= limits.single:
+        return
+    answer = link.ask("list_multipart_uploads", Prefix=link.name(target))
+    if isinstance(answer, Refusal):
+        return
+    for upload in answer.get("Uploads", ()):
+        if upload["Key"] == link.name(target):
+            link.ask("abort_multipart_upload", target, UploadId=upload["UploadId"])
+
+
 def _copy_parts(
-    link: Link, target: str, upload: str, origin: dict[str, str], ranges: tuple[str, ...]
+    link: Link,
+    target: str,
+    upload: str,
+    origin: dict[str, str],
+    ranges: tuple[str, ...],
+    *,
+    stopped: Callable[[], bool],
 ) -> list[dict[str, Any]]:
     counting = meter.active()
 
     def copy_part(number: int, span: str) -> dict[str, Any]:
+        if stopped():
+            message = f"{target}: stopped while it was copied"
+            raise Interrupted(message)
         with meter.use(counting):
             answer = link.call_patiently(
                 "upload_part_copy",

@@ -18,8 +18,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.loaders import Loader
 
 from sync_daemon import __version__, meter
 from sync_daemon.domain.errors import ConfigurationError, StoreRefused
@@ -33,6 +35,7 @@ from sync_daemon.stores.s3_errors import (
     translate,
     translate_boto,
 )
+from sync_daemon.stores.s3_sign import SigningKeys, Site, sign_link
 from sync_daemon.wire import Http, Response
 from sync_daemon.wire.places import place_of
 from sync_daemon.wire.proxies import Proxies
@@ -66,6 +69,16 @@ class Access:
     read_timeout: float
     patience: float = PATIENCE
     proxy: str | None = None
+
+
+class _OnlyS3(Loader):
+    """Loads what botocore knows of S3 without walking the folders of 400 other services first:
+    half of the time that it takes to make a client."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """Return the one that is asked for."""
+        del type_name
+        return ["s3"]
 
 
 class Link:
@@ -152,6 +165,40 @@ class Link:
         self._note_time(response.headers.get("Date"))
         return response
 
+    def sign(
+        self, key: str, endpoint: str | None, life: timedelta, overrides: Mapping[str, str]
+    ) -> str:
+        """Return a URL to GET an object, for somebody who reaches the store at `endpoint`."""
+        keys = self._signing_keys()
+        where = endpoint or self.access.endpoint
+        site = Site(
+            endpoint=where or f"https://s3.{self.region}.amazonaws.com",
+            bucket=self.access.bucket,
+            region=self.region,
+            virtual=self._is_virtual(),
+        )
+        now = datetime.now(UTC)
+        return sign_link(site, keys, self.name(key), life=life, now=now, overrides=overrides)
+
+    def _is_virtual(self) -> bool:
+        """Tell whether the bucket is part of the host's name, as boto3 decides it."""
+        access = self.access
+        if access.addressing == "auto":
+            return access.endpoint is None and "." not in access.bucket
+        return access.addressing == "virtual"
+
+    def _signing_keys(self) -> SigningKeys:
+        try:
+            found = self._session.get_credentials()
+            frozen = found.get_frozen_credentials() if found else None
+        except BotoCoreError as error:
+            raise translate_boto(error, self.url) from error
+        if frozen is None:
+            raise translate_boto(NoCredentialsError(), self.url)
+        # botocore names no public way to learn when temporary keys end.
+        until = getattr(found, "_expiry_time", None)
+        return SigningKeys(frozen.access_key, frozen.secret_key, frozen.token, until)
+
     def name(self, key: str) -> str:
         """Return the key inside the bucket."""
         return self.prefix + key
@@ -203,11 +250,14 @@ class Link:
         self._note_time(headers.get("date"))
 
     def _open_session(self, access_key: str | None, secret_key: str | None) -> Any:
+        known = botocore.session.Session()
+        known.register_component("data_loader", _OnlyS3())
         try:
             return boto3.session.Session(
                 aws_access_key_id=access_key,
                 aws_secret_access_key=secret_key,
                 region_name=self.access.region,
+                botocore_session=known,
             )
         except BotoCoreError as error:
             raise translate_boto(error, self.url) from error

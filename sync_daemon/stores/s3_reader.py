@@ -10,7 +10,7 @@ from sync_daemon.stores.s3_errors import foreign, translate
 from sync_daemon.stores.s3_link import Link, read_refusal
 from sync_daemon.wire import Response
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)?")
 _OK, _PARTIAL, _BEYOND = 200, 206, 416
 
 
@@ -19,6 +19,16 @@ class ObjectReader:
 
     def __init__(self, response: Response | None) -> None:
         self._response = response
+
+    @property
+    def total(self) -> int | None:
+        """The size of the whole object in bytes, where the answer says it."""
+        if self._response is None:
+            return None
+        match = _CONTENT_RANGE.match(self._response.headers.get("Content-Range") or "")
+        if match is None:
+            return self._response.length
+        return int(match[2]) if match[2] else None
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the front of `buffer`; 0 at the end. Raises StoreUnavailable."""

@@ -138,6 +138,7 @@ def test_history_as_json_has_exactly_the_documented_fields(cli: Cli) -> None:
         "run_id",
         "mode",
         "status",
+        "interrupted",
         "started",
         "seconds",
         "selected",
@@ -260,6 +261,27 @@ def test_a_beginning_that_several_runs_share_names_them(cli: Cli) -> None:
     assert ran.code == 2
     assert all(report.run_id in ran.err for report in runs)
     assert cli("history", "20260102T030401").code == 0
+
+
+def test_the_end_of_an_id_is_enough_where_no_other_run_ends_so(cli: Cli) -> None:
+    cli("run-once")
+    for run_id in ("20260102T030405.000Z-63c0ffee", "20260102T030406.000Z-11c0ffee"):
+        write(cli, full(run_id))
+    assert cli("history", "63c0ffee", "--json").json["run_id"].endswith("63c0ffee")
+    assert "20260102T030406" in cli("history", "1c0ffee").out
+    ran = cli("history", "c0ffee")
+    assert ran.code == 2
+    assert "is the end of several runs" in ran.err
+    assert "20260102T030405.000Z-63c0ffee" in ran.err
+    assert "20260102T030406.000Z-11c0ffee" in ran.err
+    assert cli("history", "fee").code == 2, "too short to mean a run"
+
+
+def test_the_beginning_of_an_id_goes_before_the_end_of_another(cli: Cli) -> None:
+    cli("run-once")
+    write(cli, full("20260102T030405.000Z-20260103"))
+    write(cli, full("20260103T030405.000Z-63c0ffee"))
+    assert cli("history", "20260103", "--json").json["run_id"].endswith("63c0ffee")
 
 
 def test_what_is_no_report_is_told_and_passed_over(cli: Cli) -> None:

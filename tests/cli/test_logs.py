@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
+from sync_daemon.domain import keys
+from sync_daemon.engine.locks import Body
+from sync_daemon.engine.owner import Owner, this_process
 from tests.cli.conftest import Cli
-from tests.e2e.test_daemon import wait_until
 from tests.support.daemon import COMMAND, Daemon
+from tests.support.hub import Fault, Hub, Status, Synthetic
+from tests.support.running import wait_until
 
+MIB = 1024**2
 MODEL = {"name": "m", "repo": "org/m"}
 
 
@@ -139,3 +144,44 @@ def test_a_reload_takes_levels_and_file_over_and_a_bad_file_changes_nothing(cli:
             process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
     assert "daemon.stopped" not in second.read_text()
+
+
+def test_every_line_of_a_run_names_it_and_lines_about_a_version_name_that(cli: Cli) -> None:
+    """Also those of requests, endpoints and locks, whatever thread they come from."""
+    with Hub() as first, Hub() as second:
+        for hub in (first, second):
+            hub.repo("org/a").commit({"config.json": b"{}", "w.bin": Synthetic(MIB * 11, seed=1)})
+            hub.repo("org/b").commit({"config.json": b"[]"})
+            hub.faults.add(Fault("api", Status(503), times=2))
+            hub.faults.add(Fault("cdn", Status(503), times=2))
+        urls = [first.endpoint, second.endpoint]
+        cli.write(
+            *({"name": name, "repo": f"org/{name}", "origin": "hf"} for name in ("a", "b", "no")),
+            {"name": "t", "repo": "org/b", "origin": "hf", "versions": [{"tags": "v*"}]},
+            origins={"hf": {"type": "huggingface", "endpoints": urls}},
+            defaults={"origin": "hf"},
+        )
+        lock = cli.store / keys.lock("b@main")
+        lock.parent.mkdir(parents=True)
+        (cli.store / "mirror.json").write_bytes(keys.marker())
+        here = this_process()
+        gone = Owner(here.host, here.boot, 2**22 + 1, 5)
+        lock.write_bytes(Body("x", "held", gone, "b@main").encode())
+        ran = cli("run-once", "--json", "--log-level", "debug")
+    lines = parse(ran.err)
+    names = [line["event"] for line in lines]
+    start, end = names.index("run.started"), names.index("run.finished")
+    of_run = lines[start : end + 1]
+    assert {line.get("run_id") for line in of_run} == {ran.json["run_id"]}
+    assert {"request.retried", "endpoint.asked", "lock.taken_over"} <= set(names)
+    general = ("run.", "library.message")
+    nameless = [
+        line
+        for line in of_run
+        if not line["event"].startswith(general) and not {"model", "version"} <= line.keys()
+    ]
+    assert nameless == []
+    (taken,) = (line for line in lines if line["event"] == "lock.taken_over")
+    assert (taken["model"], taken["version"]) == ("b", "main")
+    stored = {line["version"] for line in lines if line["event"] == "blob.stored"}
+    assert stored == {"main"}

@@ -15,7 +15,7 @@ from sync_daemon.domain.report import RunReport, VersionReport
 from tests.cli.conftest import Cli
 from tests.support.daemon import Ran
 
-PLAN = {"added", "changed", "removed", "reused", "fetch", "bytes", "requests"}
+PLAN = {"added", "changed", "removed", "reused", "fetch", "bytes", "requests", "tree"}
 
 
 def change(cli: Cli) -> None:

@@ -121,7 +121,14 @@ def test_status_shows_what_is_declared_and_what_is_stored(mirror: Mirror) -> Non
 def test_status_as_json_has_exactly_the_documented_fields(mirror: Mirror) -> None:
     found = mirror.run("status", "--json").json
     assert set(found) == {"store", "last_run", "versions", "totals", "next_runs"}
-    assert set(found["last_run"]) == {"run_id", "mode", "status", "started", "seconds"}
+    assert set(found["last_run"]) == {
+        "run_id",
+        "mode",
+        "status",
+        "interrupted",
+        "started",
+        "seconds",
+    }
     sizes = {f"{one['model']}@{one['version']}": one["bytes"] for one in found["versions"]}
     assert sizes == {"b@main": 5000, "org/a@2.0": 5044, "org/a@1.0": 5042}
     for one in found["versions"]:
@@ -134,6 +141,7 @@ def test_status_as_json_has_exactly_the_documented_fields(mirror: Mirror) -> Non
             "published_at",
             "pin",
             "hold",
+            "tree",
             "files",
             "bytes",
             "problem",
@@ -232,6 +240,7 @@ def test_ls_as_json_has_one_shape_for_one_model_and_for_all(mirror: Mirror) -> N
         "published_at",
         "pin",
         "hold",
+        "tree",
         "files",
         "bytes",
         "problem",
@@ -285,6 +294,7 @@ def test_show_as_json_has_exactly_the_documented_fields(mirror: Mirror) -> None:
         "published_at",
         "pin",
         "hold",
+        "tree",
         "files",
         "bytes",
         "problem",

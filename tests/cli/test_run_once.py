@@ -17,15 +17,19 @@ from tests.cli.conftest import Cli
 from tests.support.hub import Hub
 from tests.support.servers import S3Server
 
-RUN = {"run_id", "mode", "status", "started", "seconds", "selected", "models", "endpoints"}
+RUN = {
+    *("run_id", "mode", "status", "interrupted", "started", "seconds", "selected", "models"),
+    "endpoints",
+}
 MODEL = {
     "model": str,
     "version": str,
     "status": str,
     "commit": str,
     "manifest": str,
-    "files": {"total": int, "uploaded": int, "reused": int, "removed": int},
-    "bytes": {"total": int, "fetched": int, "uploaded": int, "reused": int},
+    "tree": type(None),
+    "files": {"total": int, "uploaded": int, "reused": int, "removed": int, "copied": int},
+    "bytes": {"total": int, "fetched": int, "uploaded": int, "reused": int, "copied": int},
     "requests": {"origin": int, "store": int},
     "seconds": float,
     "reasons": list,

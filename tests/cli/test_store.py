@@ -131,7 +131,7 @@ def test_status_of_a_directory_tells_its_room_and_what_is_in_it(cli: Cli) -> Non
     usage = {one["kind"]: one for one in document["usage"]}
     assert usage["blobs"] == {"kind": "blobs", "objects": 2, "bytes": 5002}
     assert usage["manifests"]["objects"] == 2
-    assert document["unfinished"] == {"uploads": 0, "journals": 0}
+    assert document["unfinished"] == {"uploads": 0, "bytes": 0, "journals": 0}
     assert (document["quota"], document["uploads_expire_seconds"]) == (None, None)
     assert cli("store", "status", "--no-usage", "--json").json["usage"] is None
     text = cli("store", "status").out

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sync_daemon.cli.main import main
-from sync_daemon.stores.minio_admin import Keys, ServerFacts, ask_server
+from sync_daemon.stores.minio_admin import ServerFacts, ask_server
+from sync_daemon.stores.minio_keys import Keys
 from tests.support.servers import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 WEIGHTS = b"0123456789" * 1000
@@ -191,8 +192,30 @@ def test_a_store_that_is_not_there_exits_3_and_is_not_called_sound(mirror: Mirro
 
 def test_deep_says_on_stderr_how_much_it_reads(published: Mirror) -> None:
     published("verify", "--deep")
-    line = json.loads(published.talk.splitlines()[-1])
-    assert (line["event"], line["message"]) == ("verify.progress", "reading 2 blobs, 9.8 KiB")
+    lines = [json.loads(line) for line in published.talk.splitlines()]
+    told = [line["message"] for line in lines if line["event"] == "verify.progress"]
+    assert told == ["reading 2 blobs, 9.8 KiB"]
+
+
+def test_damage_that_a_person_finds_is_an_alert_until_all_is_read_again(published: Mirror) -> None:
+    sound = published.blob.read_bytes()
+    rewrite(published.blob, b"X" + sound[1:])
+    assert published("verify", "--deep")[0] == 4
+    assert alerts(published) == [("corrupt_blob", "firing", "critical")]
+    assert published("verify", "--deep")[0] == 4
+    assert alerts(published) == [], "it was told, and alerts.json knows it"
+    rewrite(published.blob, sound)
+    for words in (("verify",), ("verify", "--deep", "--model", "tiny")):
+        assert published(*words)[0] == 0
+        assert alerts(published) == [], "this is not all of it"
+    assert published("verify", "--deep")[0] == 0
+    assert alerts(published) == [("corrupt_blob", "resolved", "critical")]
+
+
+def alerts(mirror: Mirror) -> list[tuple[str, str, str]]:
+    """Name, state and severity of the alerts that the last command told."""
+    lines = [json.loads(line) for line in mirror.talk.splitlines()]
+    return [(x["alert"], x["state"], x["severity"]) for x in lines if x["event"] == "alert"]
 
 
 def test_doctor_finds_nothing_wrong_with_a_good_mirror(published: Mirror) -> None:
@@ -246,12 +269,12 @@ def test_doctor_exits_1_when_an_origin_fails_and_still_checks_the_rest(published
 def test_doctor_repeats_the_warnings_of_the_configuration(published: Mirror) -> None:
     published.configure(f"file://{published.store}", more="transfer: {connections: 100}\n")
     text = published.config.read_text()
-    published.config.write_text(text.replace("repo: tiny}", "repo: tiny, trees: true}"))
+    published.config.write_text(text.replace("repo: tiny}", "repo: tiny, group: nlp}"))
     code, out = published("doctor")
     assert code == 0
     lines = [line for line in out.splitlines() if line.startswith("warn")]
     assert [line.split()[1] for line in lines if "space" not in line] == ["configuration", "memory"]
-    assert "trees" in lines[0]
+    assert "group" in lines[0]
     assert "64 of 100 connections" in lines[1]
 
 

@@ -37,6 +37,8 @@ TABLES = {  # heading in the documentation -> definition in the schema
     "alerts.overdue": "Overdue",
     "log": "Log",
     "log.rotate": "Rotate",
+    "mirror_sites": "MirrorSite",
+    "pull": "Pull",
     "gateway": "Gateway",
     "gateway.tls": "Tls",
 }

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from sync_daemon.config import Settings
+from sync_daemon.daemon.asked import AskedRuns
 from sync_daemon.daemon.flood import BETWEEN_LINES, PER_MINUTE, Bucket, Tally
 from sync_daemon.daemon.hooks import RUNS, WEBHOOK, Hooks
 from sync_daemon.daemon.hub_event import HubEvent, models_of
 from sync_daemon.daemon.jobs import Asked, Job
 from sync_daemon.daemon.requests import MOST, Requests
 from sync_daemon.daemon.web import Answer, Request
+from sync_daemon.domain.names import ModelName
+from sync_daemon.domain.report import Failure, RunReport, VersionReport
 from tests.daemon.conftest import Configure
 from tests.support.fakes import FakeClock, Recorder
 
@@ -253,7 +257,9 @@ def test_a_run_by_hand_is_due_at_once_and_has_an_id(
     assert job == Job("request", asked=Asked(models, full, run))
     assert str(job) == f"request {run}"
     (accepted,) = bench.told.named("trigger.accepted")
-    expected = {"by": "api", "run": run, "full": full} | ({"models": models} if models else {})
+    expected = {"by": "api", "run": run, "full": full, "debounced": False} | (
+        {"models": models} if models else {}
+    )
     assert accepted.fields() == expected
 
 
@@ -329,8 +335,9 @@ def test_a_flood_of_refusals_is_a_line_now_and_then(bench: Bench) -> None:
         bench.hook(secret="wrong")
     bench.clock.wait(BETWEEN_LINES)
     bench.hook(secret="wrong")
-    counts = [event.fields()["count"] for event in bench.told.named("trigger.refused")]
-    assert counts == [1, 100]
+    told = [event.fields() for event in bench.told.named("trigger.refused")]
+    lines = [(one["reason"], one["count"]) for one in told]
+    assert lines == [("secret", 1), ("flood", 1), ("secret", PER_MINUTE)]
 
 
 def test_a_bucket_fills_up_to_its_brim_and_no_further() -> None:
@@ -348,3 +355,102 @@ def test_a_tally_forgets_nothing_between_two_lines() -> None:
     assert [tally.count(), tally.count(), tally.count()] == [1, 0, 0]
     clock.wait(10)
     assert tally.count() == 3
+
+
+# -- what became of a run by hand --------------------------------------------------------------
+
+
+def look(bench: Bench, run: str, token: str = TOKEN) -> Answer:
+    handler = bench.hooks.routes()["GET", f"{RUNS}/"]
+    named = {"authorization": f"Bearer {token}"}
+    return handler(Request("GET", f"{RUNS}/{run}", "", named, b"", "192.0.2.7"))
+
+
+def report(run_id: str) -> RunReport:
+    versions = (VersionReport(ModelName("llama"), "main", "published"),)
+    return RunReport(run_id, "full", datetime(2026, 1, 1, tzinfo=UTC), 1.0, versions)
+
+
+def test_a_run_by_hand_can_be_followed_from_its_id_to_its_report(bench: Bench) -> None:
+    run = said(bench.ask({"models": ["llama"], "full": True}))["run"]
+    queued = said(look(bench, run))
+    assert queued == {
+        "run": run,
+        "state": "queued",
+        "models": ["llama"],
+        "full": True,
+        "report": None,
+        "error": None,
+    }
+    (job,) = bench.requests.due()
+    assert said(look(bench, run))["state"] == "queued", "it waits for another run"
+    bench.requests.begin(job)
+    assert said(look(bench, run))["state"] == "running"
+    bench.requests.end(job, report(f"20260101T000000.000Z-{run}"))
+    found = said(look(bench, f"20260101T000000.000Z-{run}"))
+    assert found["state"] == "finished"
+    assert found["report"]["status"] == "ok"
+    assert found["report"]["models"][0]["status"] == "published"
+
+
+def test_a_run_that_could_not_be_made_says_why(bench: Bench) -> None:
+    run = said(bench.ask())["run"]
+    (job,) = bench.requests.due()
+    bench.requests.begin(job)
+    bench.requests.end(job, Failure("store_unavailable", "no answer", "is it running?"))
+    found = said(look(bench, run))
+    assert (found["state"], found["report"]) == ("finished", None)
+    assert found["error"] == {
+        "kind": "store_unavailable",
+        "message": "no answer",
+        "hint": "is it running?",
+    }
+
+
+def test_an_unknown_run_is_404_and_only_for_those_with_the_token(bench: Bench) -> None:
+    assert look(bench, "63c0ffee").status == 404
+    assert look(bench, "").status == 404
+    wrong = look(bench, said(bench.ask())["run"], token="wrong")
+    assert (wrong.status, wrong.headers) == (401, {"WWW-Authenticate": "Bearer"})
+    assert wrong.body == look(bench, "63c0ffee", token="wrong").body, "nobody learns what is there"
+
+
+def test_without_a_token_in_the_yaml_no_run_can_be_looked_at(configure: Configure) -> None:
+    assert look(Bench(configure(**HUB)), "63c0ffee").body == b"not found\n"
+
+
+def test_looking_does_not_use_up_the_requests_for_runs(bench: Bench) -> None:
+    answers = [look(bench, "63c0ffee").status for _ in range(PER_MINUTE + 1)]
+    assert answers == [404] * PER_MINUTE + [429]
+    assert bench.ask().status == 202
+
+
+def test_only_the_newest_finished_runs_are_remembered() -> None:
+    runs = AskedRuns(most=3)
+    asked = [Asked((), full=False, run=f"0000000{n}") for n in range(5)]
+    for one in asked[:4]:
+        runs.queue(one)
+    assert all(runs.find(one.run) for one in asked[:4]), "what waits is never forgotten"
+    for one in asked[:4]:
+        runs.begin(one)
+        runs.finish(one, None)
+    runs.queue(asked[4])
+    assert [one.run for one in asked if runs.find(one.run)] == ["00000002", "00000003", "00000004"]
+
+
+def test_a_webhook_for_what_waits_already_is_told_as_debounced(bench: Bench) -> None:
+    bench.hook()
+    bench.hook()
+    first, second = (event.fields() for event in bench.told.named("trigger.accepted"))
+    assert (first["debounced"], second["debounced"]) == (False, True)
+
+
+def test_refusals_are_counted_by_their_reason(bench: Bench) -> None:
+    bench.hook(secret="wrong")
+    bench.post(WEBHOOK, b"no JSON", x_webhook_secret=SECRET)
+    bench.hook(secret="wrong")
+    told = [event.fields() for event in bench.told.named("trigger.refused")]
+    assert [(one["reason"], one["count"]) for one in told] == [("secret", 1), ("payload", 1)]
+    bench.clock.wait(BETWEEN_LINES)
+    bench.hook(secret="wrong")
+    assert bench.told.named("trigger.refused")[-1].fields()["count"] == 2

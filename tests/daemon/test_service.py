@@ -21,7 +21,7 @@ from sync_daemon.daemon.requests import Requests
 from sync_daemon.daemon.service import LONGEST_SILENCE, Hangup, Service
 from sync_daemon.daemon.work import Work
 from sync_daemon.domain.errors import ConfigurationError
-from sync_daemon.domain.events import Event, RunFailed, RunSkipped
+from sync_daemon.domain.events import AlertTold, Event, RunFailed, RunSkipped
 from tests.daemon.conftest import Configure
 from tests.support.fakes import FakeClock, Recorder
 
@@ -143,6 +143,39 @@ def test_what_is_due_and_was_not_done_is_told(configure: Configure) -> None:
     bench.run()
     assert told[0] == {"incremental": 1.0, "full": 3.5}
     assert told[-1] == {"incremental": 1.0, "full": 3.5}
+
+
+def test_models_that_are_added_while_the_first_run_goes_are_not_forgotten(
+    configure: Configure,
+) -> None:
+    """Nothing is scheduled: but for a run after this one they would never come."""
+    never = {"incremental": "off", "full": "off"}
+    more = configure(schedule=never, models=[{"name": n, "repo": n} for n in ("m", "n")])
+    bench = Bench(configure(schedule=never), read=lambda: more)
+    bench.lasts["start"], bench.end = HOUR, 3 * HOUR
+
+    def reload() -> None:
+        bench.hangup.came = bench.clock.monotonic() == HOUR / 2
+
+    bench.on_turn = reload
+    bench.run()
+    assert bench.done == ["start", "start"]
+
+
+def test_an_alert_is_kept_at_once(configure: Configure) -> None:
+    """The chores come every minute, and right after an alert: a kill would forget it was told."""
+    chores: list[float] = []
+    bench = Bench(configure(), turn=1.0)
+    bench.service._every_minute = (lambda: chores.append(bench.clock.monotonic()),)
+    bench.end = 130.0
+
+    def tell() -> None:
+        if bench.clock.monotonic() == 20.0:
+            bench.service._emit(AlertTold("test", "warning", "firing", {}, 1, 0, "now", "a test"))
+
+    bench.on_turn = tell
+    bench.run()
+    assert chores == [0.0, 21.0, 81.0]
 
 
 def test_a_run_without_progress_does_not_feed_the_watchdog(configure: Configure) -> None:

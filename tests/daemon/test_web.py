@@ -17,12 +17,13 @@ from sync_daemon.daemon.health import (
     Remembered,
     health_routes,
     reach,
-    tell_space,
 )
 from sync_daemon.daemon.http_limits import LARGEST_BODY, LARGEST_HEAD, LONGEST_LINE
+from sync_daemon.daemon.room import COUNT_EVERY, Room
 from sync_daemon.daemon.web import Answer, Request, Routes, Web, serve
 from sync_daemon.domain.errors import ConfigurationError, StoreUnavailable
 from sync_daemon.domain.events import (
+    BlobStored,
     BytesMoved,
     ConfigInvalid,
     Event,
@@ -35,6 +36,7 @@ from sync_daemon.domain.events import (
 )
 from sync_daemon.ports import StoreCapacity
 from sync_daemon.stores.memory import MemoryStore
+from tests.support.fakes import FakeClock
 from tests.support.metrics_story import told
 
 Get = Callable[..., HTTPResponse]
@@ -363,23 +365,43 @@ class SizedStore(MemoryStore):
         return self._capacity
 
 
+def room(clock: FakeClock | None = None) -> Room:
+    return Room((clock or FakeClock()).monotonic)
+
+
 @pytest.mark.parametrize(
-    ("capacity", "stored", "measured"),
+    ("capacity", "measured"),
     [
-        (StoreCapacity(100, 30, 70), 20, StoreMeasured(30, 70, 100)),
-        (StoreCapacity(100), 20, StoreMeasured(20, 80, 100)),
-        (StoreCapacity(100), None, StoreMeasured(None, None, 100)),
+        (StoreCapacity(100, 30, 70), StoreMeasured(30, 70, 100)),
+        (StoreCapacity(100), StoreMeasured(20, 80, 100)),
+        (StoreCapacity(100, free=50), StoreMeasured(20, 50, 100)),
     ],
 )
-def test_the_room_of_the_store_is_told_as_far_as_it_is_known(
-    capacity: StoreCapacity, stored: int | None, measured: StoreMeasured
+def test_the_room_of_the_store_is_told_as_it_says_or_counted(
+    capacity: StoreCapacity, measured: StoreMeasured
 ) -> None:
     events: list[Event] = []
-    tell_space(SizedStore(capacity), events.append, stored)
+    store = SizedStore(capacity)
+    store.put("blobs/a", b"x" * 20)
+    room().tell(store, events.append)
     assert events == [measured]
+
+
+def test_a_store_is_listed_a_few_times_a_day_and_what_is_stored_here_is_added() -> None:
+    clock, events = FakeClock(), list[Event]()
+    counting, store = room(clock), SizedStore(StoreCapacity(100))
+    store.put("blobs/a", b"x" * 20)
+    counting.tell(store, events.append)
+    store.put("blobs/b", b"x" * 30)
+    counting(BlobStored("m", "p", "0" * 64, 5, 1.0))
+    clock.wait(60)
+    counting.tell(store, events.append)
+    clock.wait(COUNT_EVERY)
+    counting.tell(store, events.append)
+    assert [event.fields()["used"] for event in events] == [20, 25, 50]
 
 
 def test_a_store_that_cannot_be_asked_for_its_room_is_no_failure() -> None:
     events: list[Event] = []
-    tell_space(DownStore(), events.append)
+    room().tell(DownStore(), events.append)
     assert events == []

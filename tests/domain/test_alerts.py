@@ -108,5 +108,8 @@ def test_only_a_tag_that_moved_is_called_so() -> None:
 
 
 def test_a_report_of_an_older_release_still_counts() -> None:
-    past = parse_past(b'{"started": "2026-01-01T00:00:00+00:00", "seconds": 1.5}')
+    past = parse_past(
+        b'{"run_id": "r", "mode": "full", "status": "ok", "models": [], "unchanged": 0,'
+        b' "started": "2026-01-01T00:00:00+00:00", "seconds": 1.5}'
+    )
     assert (past.results, past.unchanged, past.tallies) == ({}, 0, ())

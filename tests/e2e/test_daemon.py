@@ -2,119 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon
 from tests.support.hub import Hub, Synthetic
 from tests.support.notify import NotifySocket
-from tests.support.rehash import Folder, Version, rehash
+from tests.support.running import WITHIN, Place, running, wait_until
 
 MIB = 1024**2
-SLOW = {"connections": 4, "part_size": "5MiB", "memory": "40MiB"}
-NEVER = "off"
-WITHIN = 12.0
-"""Seconds in which the daemon is gone after SIGTERM."""
-
-
-@dataclass
-class Running:
-    """A daemon that runs, and what it says, as it says it."""
-
-    process: subprocess.Popen[str]
-    lines: list[dict[str, Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(json.loads(line) if line.startswith("{") else {"event": line})
-
-    def told(self, event: str, **fields: Any) -> list[dict[str, Any]]:
-        return [
-            line
-            for line in tuple(self.lines)
-            if line["event"] == event and line.items() >= fields.items()
-        ]
-
-    def wait_for(self, event: str, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
-        def is_over() -> bool:
-            return len(self.told(event, **fields)) >= count or self.process.poll() is not None
-
-        wait_until(is_over, lambda: str(self.lines))
-        found = self.told(event, **fields)
-        assert len(found) >= count, f"it ended: {self.lines}"
-        return found
-
-    def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> tuple[int, float]:
-        """SIGTERM: the exit code, and how many seconds it took."""
-        began = time.monotonic()
-        self.send(signal.SIGTERM)
-        code = self.process.wait(WITHIN + 3)
-        self._reader.join(5)
-        return code, time.monotonic() - began
-
-
-def wait_until(what: Callable[[], object], why: Callable[[], str] = str) -> None:
-    deadline = time.monotonic() + 15
-    while not what():
-        assert time.monotonic() < deadline, f"it never came that far: {why()}"
-        time.sleep(0.02)
-
-
-@dataclass
-class Place:
-    """A directory that is mirrored into another."""
-
-    folder: Path
-
-    def daemon(self, **env: str) -> Daemon:
-        return Daemon(self.folder / "mirror.yaml", env)
-
-    def put(self, path: str, data: bytes) -> None:
-        target = self.folder / "disk" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-
-    def write(self, schedule: dict[str, Any], *models: str, **sections: Any) -> None:
-        document = {
-            "version": 1,
-            "store": {"url": (self.folder / "store").as_uri()},
-            "origins": {"disk": {"type": "directory", "path": str(self.folder / "disk")}},
-            "models": [{"name": name, "repo": name} for name in models or ("m",)],
-            "schedule": {"incremental": NEVER, "full": NEVER} | schedule,
-            "metrics": {"listen": "off"},
-        }
-        # as an editor does it: never half a file
-        new = self.folder / "mirror.new"
-        new.write_text(json.dumps(document | sections))
-        new.replace(self.folder / "mirror.yaml")
-
-    def write_hub(self, hub: Hub, schedule: dict[str, Any], **sections: Any) -> None:
-        origins = {"hf": {"type": "huggingface", "endpoints": [hub.endpoint]}}
-        models = [{"name": "m", "repo": "org/m"}]
-        more = {"origins": origins, "models": models, "transfer": SLOW}
-        self.write(schedule, **more, **sections)
-
-    def published(self) -> dict[str, Version]:
-        return rehash(Folder(self.folder / "store"))
 
 
 @pytest.fixture
@@ -122,16 +22,6 @@ def place(tmp_path: Path) -> Place:
     found = Place(tmp_path)
     found.put("m/config.json", b"{}")
     return found
-
-
-@contextmanager
-def running(daemon: Daemon, *options: str) -> Iterator[Running]:
-    process = daemon.start(*options, "--log-format", "json", "--log-level", "debug", "run")
-    try:
-        yield Running(process)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_it_begins_with_what_is_missing_and_then_keeps_to_its_schedule(place: Place) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_daemon import Place, Running, running, wait_until
 from tests.support.hub import Hub
+from tests.support.running import Place, Running, running, wait_until
 
 SECRET, OTHER, TOKEN = "first-webhook-secret", "other-webhook-secret", "token-of-the-run-api"
 
@@ -48,6 +48,14 @@ def post(port: int, path: str, body: Any, **headers: str) -> tuple[int, Any]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         connection.request("POST", path, json.dumps(body), named)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+def look(port: int, run: str, token: str = TOKEN) -> tuple[int, Any]:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        headers = {"Authorization": f"Bearer {token}"}
+        connection.request("GET", f"/api/runs/{run}", headers=headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
 
@@ -89,6 +97,12 @@ def test_webhooks_and_runs_by_hand_start_runs_and_a_reload_brings_another_secret
         daemon.wait_for("run.finished", 3)
         (started,) = daemon.told("run.started", mode="full")
         assert started["run_id"].endswith(f"Z-{answer['run']}")
+        wait_until(lambda: look(port, answer["run"])[1]["state"] == "finished")
+        status, known = look(port, answer["run"])
+        assert (status, known["report"]["run_id"]) == (200, started["run_id"])
+        assert (known["report"]["status"], known["report"]["unchanged"]) == ("ok", 1)
+        assert look(port, "00000000")[0] == 404
+        assert look(port, answer["run"], token="wrong")[0] == 401
         assert seen(daemon)[before:] == ["a", "b"]
         # another secret
         write(place, hub, port, OTHER)
@@ -103,7 +117,11 @@ def test_webhooks_and_runs_by_hand_start_runs_and_a_reload_brings_another_secret
         assert set(statuses) == {401, 429}
         wait_until(lambda: daemon.told("trigger.refused"))
         assert daemon.end()[0] == 0
-    shown = place.daemon().run("history", started["run_id"])
+    (begun,), (ended,) = daemon.told("daemon.started"), daemon.told("daemon.stopped")
+    assert begun["config"] == str(tmp_path / "mirror.yaml")
+    assert begun["listen"] == f"127.0.0.1:{port}"
+    assert ended["signal"] == "SIGTERM"
+    shown = place.daemon().run("history", answer["run"])
     assert (shown.code, started["run_id"] in shown.out) == (0, True)
     text = str(daemon.lines)
     assert not [one for one in (SECRET, OTHER, TOKEN) if one in text]

@@ -1,5 +1,6 @@
 """SIGKILL, SIGTERM and two at once: the store stays valid, the next run completes."""
 
+import json
 import random
 import signal
 import time
@@ -60,6 +61,8 @@ def test_sigterm_ends_in_130_and_the_next_run_completes(mirror: Mirror, hub: Hub
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
+    report = json.loads(out)
+    assert (report["status"], report["interrupted"]) == ("partial", True)
     assert '"interrupted"' in out
     assert mirror.published() == {}
     hub.rate_per_connection = None

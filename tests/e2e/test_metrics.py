@@ -14,7 +14,7 @@ import pytest
 from sync_daemon import bootstrap
 from sync_daemon.config import Settings
 from sync_daemon.config.load import load
-from sync_daemon.daemon.health import tell_space
+from sync_daemon.daemon.room import Room
 from sync_daemon.domain.report import RunReport
 from sync_daemon.engine.tools import How
 from sync_daemon.observers.fanout import Fanout
@@ -63,7 +63,7 @@ class Mirror:
         emit = Fanout([self.metrics], pytest.fail)
         with bootstrap.engine(self.settings, emit, threading.Event()) as engine:
             report = engine.run(bootstrap.entries(self.settings), How())
-            tell_space(engine.vault.store, emit)
+            Room(engine.clock.monotonic).tell(engine.vault.store, emit)
             return report
 
     def value(self, name: str, **labels: str) -> float | None:

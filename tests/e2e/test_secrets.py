@@ -22,11 +22,11 @@ from urllib.parse import parse_qs, quote
 import pytest
 
 from sync_daemon.cli.main import main
-from tests.e2e.test_daemon import Running, wait_until
 from tests.support.daemon import Daemon, Ran
 from tests.support.hub import Corrupt, Fault, Hub, RedirectTo, ReplaceBody, Status, Synthetic
 from tests.support.proxy import ForwardProxy
 from tests.support.rehash import Bucket
+from tests.support.running import Running, wait_until
 from tests.support.servers import BUCKET, S3Server, make_client
 from tests.support.sinks import AlertSink, alert_sink
 

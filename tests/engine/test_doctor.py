@@ -25,7 +25,9 @@ from sync_daemon.engine.doctor import (
 from sync_daemon.engine.transfer import Limits
 from sync_daemon.ports import Capabilities, Content, Origin
 from sync_daemon.stores.memory import MemoryStore
-from sync_daemon.stores.minio_admin import Keys, find_keys, parse_length, usable_bytes
+from sync_daemon.stores.minio_admin import parse_length
+from sync_daemon.stores.minio_keys import Keys, find_keys
+from sync_daemon.stores.minio_space import usable_bytes
 from tests.support.fakes import FakeClock, FakeOrigin
 
 

@@ -102,6 +102,9 @@ class Place(MemoryStore):
     def unfinished(self) -> int | None:
         return None
 
+    def unfinished_bytes(self) -> int | None:
+        return None
+
 
 def reader(server: Server, grant: Grant = GRANT, *, apply: bool = True) -> Step:
     return set_reader(server, grant, lambda _: nullcontext(), apply=apply)

@@ -109,6 +109,11 @@ CASES: dict[str, tuple[tuple[Event, ...], tuple[Event, ...], Mapping[str, str]]]
         {},
     ),
     "config_invalid": ((events.ConfigInvalid(("line 1",)),), (LOADED,), {}),
+    "certificate_invalid": (
+        (events.CertificateInvalid("cert.pem", "the key is not the certificate's"),),
+        (events.CertificateLoaded("cert.pem"),),
+        {},
+    ),
     "origin_down": (
         (failed(), failed(version="2"), FINISHED),
         (failed(), unchanged(version="2"), FINISHED),
@@ -310,12 +315,57 @@ def test_the_free_space_is_asked_for_and_a_refused_write_says_it_too(watched: Wa
     assert watched.see(failed("store_full")) == [("store_full", "firing", {})]
 
 
-def test_where_nobody_knows_the_space_a_publication_says_that_there_is_some(
+def published(version: str = "1") -> Event:
+    return events.VersionPublished("m", version, "c", "k", 1, 1, 1, 1)
+
+
+def test_after_a_refused_write_only_what_found_no_room_says_that_there_is_some(
+    watched: Watched,
+) -> None:
+    """Ten terabytes are left, the smaller version fits: the larger one still does not."""
+    watched.free = 10 * 1024**4
+    watched.see(failed("store_full"), failed("store_full", version="2"))
+    assert [one.name for one in watched.alerts.firing] == ["store_full"]
+    for _ in range(3):
+        assert watched.pass_time(400) == []
+        assert watched.see(published("3"), failed("store_full"), FINISHED) == []
+    assert watched.see(published("2"), failed(), FINISHED) == []
+    assert watched.see(published("1")) == [("store_full", "resolved", {})]
+
+
+@pytest.mark.parametrize(
+    "end", [published(), refused("licence"), failed("forbidden")], ids=["fits", "refused", "gated"]
+)
+def test_a_restart_forgets_which_version_found_no_room_but_not_that_one_did(
+    watched: Watched, end: Event
+) -> None:
+    watched.free = 10 * 1024**4
+    watched.see(failed("store_full"))
+    watched.pass_time()
+    later = watched.restarted()
+    later.free = watched.free
+    assert later.pass_time(400) == []
+    assert later.see(unchanged(version="2"), failed()) == []
+    assert ("store_full", "resolved", {}) in later.see(end)
+
+
+def test_a_version_that_found_no_room_and_is_not_declared_any_more_needs_none(
     watched: Watched,
 ) -> None:
     watched.see(failed("store_full"))
-    published = events.VersionPublished("m", "2", "c", "k", 1, 1, 1, 1)
-    assert watched.see(published) == [("store_full", "resolved", {})]
+    watched.alerts.configure(Thresholds(), Scope({("n", "1"): "disk"}, {}))
+    assert watched.pass_time() == [("store_full", "resolved", {})]
+
+
+def test_room_for_a_version_is_not_yet_room_enough(watched: Watched) -> None:
+    """It fits, but less than the threshold is left: the alert goes on, and is told once."""
+    watched.free = 5 * MIB
+    watched.see(failed("store_full"))
+    watched.pass_time()
+    assert watched.see(published()) == []
+    assert watched.alerts.firing[0].finding.value == 5 * MIB
+    watched.free = 2**50
+    assert watched.pass_time(400) == [("store_full", "resolved", {})]
 
 
 def test_wrong_bytes_of_an_origin_are_over_when_the_model_is_published(watched: Watched) -> None:

@@ -6,9 +6,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,9 @@ from sync_daemon.domain.events import AlertUndelivered
 from sync_daemon.observers.alertmanager import Alertmanager
 from sync_daemon.observers.apprise_sink import AppriseSink, compose
 from sync_daemon.observers.delivery import Delivery, Patience, Undelivered
+from tests.support.certificates import make_certificate, serving
 from tests.support.fakes import Recorder
+from tests.support.proxy import ForwardProxy
 from tests.support.sinks import AlertSink, alert_sink
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -222,3 +225,69 @@ def test_a_long_message_names_some_and_counts_the_rest() -> None:
     assert title == "sync-daemon: 25 firing, 0 resolved"
     assert body.splitlines()[-1] == "and 5 more; see the log"
     assert len(body.splitlines()) == 21
+
+
+# -- the way to the Alertmanager -----------------------------------------------------------------
+
+
+def reach(url: str, **way: str | None) -> Alertmanager:
+    return Alertmanager(url, {"store": "s3://b"}, timedelta(days=2), lambda: NOW, **way)
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[tuple[AlertSink, Path]]:
+    """A sink behind TLS, and the certificate that proves it."""
+    certificate = make_certificate(tmp_path)
+    with alert_sink(serving(certificate)) as sink:
+        yield sink, certificate
+
+
+def test_the_certificate_of_an_alertmanager_must_be_believed(
+    secure: tuple[AlertSink, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, certificate = secure
+    with pytest.raises(Undelivered, match="SSLCertVerificationError"):
+        reach(f"https://{sink.place}").deliver([ALERT])
+    reach(f"https://{sink.place}", ca_file=str(certificate)).deliver([ALERT])
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    reach(f"https://{sink.place}").deliver([ALERT])
+    assert len(sink.posts) == 2
+
+
+@pytest.mark.parametrize("by", ["setting", "variable"])
+def test_a_proxy_leads_to_an_alertmanager(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with alert_sink() as sink, ForwardProxy(wants="Basic bWU6cEBzcw==") as proxy:
+        url = f"http://me:p%40ss@{proxy.authority}"
+        if by == "variable":
+            monkeypatch.setenv("http_proxy", url)
+            monkeypatch.setenv("no_proxy", "")
+        port = sink.place.rpartition(":")[2]
+        reach(f"http://alerts.invalid:{port}", proxy=None if by == "variable" else url).deliver(
+            [ALERT]
+        )
+        assert proxy.passed == [("POST", f"http://alerts.invalid:{port}/api/v2/alerts")]
+        assert len(sink.posts) == 1
+
+
+def test_a_tunnel_leads_to_an_alertmanager_behind_tls(secure: tuple[AlertSink, Path]) -> None:
+    sink, certificate = secure
+    port = sink.place.rpartition(":")[2]
+    with ForwardProxy(wants="Basic bWU6cEBzcw==") as proxy:
+        way = {"proxy": f"http://me:p%40ss@{proxy.authority}", "ca_file": str(certificate)}
+        reach(f"https://models.invalid:{port}", **way).deliver([ALERT])
+        assert proxy.passed == [("CONNECT", f"models.invalid:{port}")]
+
+
+def test_off_ignores_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with alert_sink() as sink:
+        reach(f"http://{sink.place}", proxy="off").deliver([ALERT])
+        assert len(sink.posts) == 1
+
+
+def test_a_variable_that_names_no_proxy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"socks5://me:{SECRET}@127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(Undelivered, match="http_proxy: a proxy of the kind 'socks5'") as caught:
+        reach("http://alerts.invalid").deliver([ALERT])
+    assert SECRET not in str(caught.value)

@@ -69,6 +69,7 @@ def test_every_metric_has_moved_after_a_day_in_which_everything_happened() -> No
     }
     assert still == {
         "sync_daemon_runs_active",  # the run is over
+        "sync_daemon_gateway_requests_active",  # and so are the requests
         "sync_daemon_damaged_objects",  # and found nothing
     }
 
@@ -326,3 +327,17 @@ def test_bytes_that_move_cost_next_to_nothing(metrics: Metrics) -> None:
     for _ in range(count):
         metrics(event)
     assert (time.process_time() - began) / count < 20e-6
+
+
+def test_requests_for_runs_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
+    assert value(metrics, "triggers_total", by="api", result="flood") == 0, "begun at zero"
+    tell(
+        metrics,
+        events.TriggerAccepted("api", (), "63c0ffee"),
+        events.TriggerAccepted("webhook", ("llama",), debounced=True),
+        events.TriggerIgnored("webhook", "org/x", "it changes no files"),
+        events.TriggerRefused("webhook", 401, "secret", "192.0.2.7", 7),
+    )
+    assert value(metrics, "triggers_total", by="api", result="accepted") == 1
+    for result, count in {"accepted": 0, "debounced": 1, "ignored": 1, "secret": 7}.items():
+        assert value(metrics, "triggers_total", by="webhook", result=result) == count

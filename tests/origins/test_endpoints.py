@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,8 @@ from sync_daemon.domain.errors import (
     SyncError,
     TooSlow,
 )
-from sync_daemon.domain.report import EndpointTally, PastTally, parse_tallies
+from sync_daemon.domain.past import parse_past
+from sync_daemon.domain.report import EndpointTally, PastTally
 from sync_daemon.origins.endpoint import FRESH, LONGEST_REST, Endpoint
 from sync_daemon.origins.endpoints import Endpoints, FailureRule
 from sync_daemon.ports import Reader
@@ -592,30 +595,34 @@ def test_a_new_run_counts_anew() -> None:
 # -- reports and addresses ---------------------------------------------------------------
 
 
+def stored_report(**other: Any) -> bytes:
+    """The bytes of a report of an older release, with some fields replaced."""
+    report = {"run_id": "r", "mode": "full", "status": "ok", "models": [], "unchanged": 0}
+    report |= {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.5}
+    return json.dumps(report | other).encode()
+
+
 @pytest.mark.parametrize(
     "record",
     [
         b"",
         b"[]",
         b"{}",
-        b'{"started": 5, "seconds": 1}',
-        b'{"started": "2026-01-01T00:00:00", "seconds": 1}',
-        b'{"started": "2026-01-01T00:00:00Z", "seconds": 1, "endpoints": 5}',
-        b'{"started": "2026-01-01T00:00:00Z", "seconds": 1, "endpoints": [{"origin": "hf"}]}',
-        (
-            b'{"started": "2026-01-01T00:00:00Z", "seconds": 1, "endpoints": '
-            b'[{"origin": "hf", "endpoint": "x", "requests": 1, "failures": 2}]}'
-        ),
-        b'{"started": "2026-01-01T00:00:00Z", "seconds": 1e400}',
+        stored_report(started=5),
+        stored_report(started="2026-01-01T00:00:00"),
+        stored_report(endpoints=5),
+        stored_report(endpoints=[{"origin": "hf"}]),
+        stored_report(endpoints=[{"origin": "hf", "endpoint": "x", "requests": 1, "failures": 2}]),
+        stored_report(seconds=float("inf")),
     ],
 )
 def test_what_is_no_report_is_said_to_be_none(record: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        parse_tallies(record)
+        parse_past(record)
 
 
 def test_a_report_from_before_endpoints_were_counted_says_nothing() -> None:
-    assert parse_tallies(b'{"started": "2026-01-01T00:00:00+00:00", "seconds": 1.5}') == ()
+    assert parse_past(stored_report()).tallies == ()
 
 
 def test_a_wrong_address_is_a_configuration_error() -> None:

@@ -14,7 +14,8 @@ from urllib3.exceptions import ReadTimeoutError
 from sync_daemon.domain.administration import Account, UploadRules
 from sync_daemon.domain.errors import StoreRefused, StoreUnavailable
 from sync_daemon.ports import StoreCapacity
-from sync_daemon.stores.minio_server import MinioServer, find_capacity, write_length
+from sync_daemon.stores.minio_server import MinioServer, write_length
+from sync_daemon.stores.minio_space import find_capacity
 
 RULES = "api requests_max=0 stale_uploads_cleanup_interval=6h stale_uploads_expiry=24h gzip=off \n"
 DRIVE = {"totalspace": 1000, "usedspace": 400, "availspace": 600}
@@ -80,14 +81,12 @@ def test_a_length_that_is_no_whole_hour_is_written_in_seconds() -> None:
 def test_the_room_is_that_of_the_drives_or_of_the_quota(
     quota: int, usage: dict[str, Any], room: StoreCapacity
 ) -> None:
-    server = MinioServer(
-        Sdk(
-            info=info(4, 1),
-            bucket_quota_get={"quota": quota},
-            get_data_usage_info={"bucketsUsageInfo": usage or None},
-        )
-    )
-    assert find_capacity(server, "b") == room
+    answers: dict[str, Any] = {
+        "info": info(4, 1),
+        "get-bucket-quota": {"quota": quota},
+        "datausageinfo": {"bucketsUsageInfo": usage or None},
+    }
+    assert find_capacity(lambda question, **_: answers[question], "b") == room
 
 
 def test_drives_that_say_nothing_have_no_room() -> None:

@@ -196,7 +196,7 @@ class BreakingStore:
 
     def __getattr__(self, name: str) -> Any:
         inner = getattr(self._store, name)
-        if name in {"capabilities", "url", "now"}:
+        if name in {"capabilities", "traits", "url", "now"}:
             return inner
 
         def call(*args: Any, **kwargs: Any) -> Any:

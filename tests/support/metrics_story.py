@@ -74,8 +74,19 @@ def story() -> Iterator[Event]:
     yield events.StoreMeasured(used=300 * GIB, free=200 * GIB, capacity=500 * GIB)
     yield from first_run()
     yield events.RunSkipped("incremental", 1)
+    yield events.TriggerAccepted("webhook", ("llama",))
+    yield events.TriggerAccepted("webhook", ("llama",), debounced=True)
+    yield events.TriggerIgnored("webhook", "org/other", "it changes no files")
+    yield events.TriggerRefused("api", 401, "secret", "192.0.2.7", 3)
     yield events.VerifyFinished("verify", 3, 10, 64 * MIB, 0, 2.0)
     yield alert("refused", "firing", model="qwen", version="v2.0")
+
+
+def visit(metrics: Metrics) -> None:
+    """Requests to the gateway of that day."""
+    for kind, status in (("api", 200), ("file", 302), ("page", 401), ("health", 200)):
+        metrics.traffic.began()
+        metrics.traffic.ended(kind, status, 1200, 0.004)
 
 
 def told(*more: Event) -> Metrics:
@@ -83,4 +94,5 @@ def told(*more: Event) -> Metrics:
     metrics = Metrics(DECLARED)
     for event in (*story(), *more):
         metrics(event)
+    visit(metrics)
     return metrics

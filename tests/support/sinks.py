@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,9 +43,11 @@ class AlertSink:
 
 
 @contextmanager
-def alert_sink() -> Iterator[AlertSink]:
-    """A sink that listens inside the block."""
+def alert_sink(tls: ssl.SSLContext | None = None) -> Iterator[AlertSink]:
+    """A sink that listens inside the block, behind TLS if it is told how."""
     sink = AlertSink()
+    if tls is not None:
+        sink.server.socket = tls.wrap_socket(sink.server.socket, server_side=True)
     thread = threading.Thread(target=sink.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

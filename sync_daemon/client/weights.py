@@ -1,0 +1,119 @@
+"""What a file of weights holds, from its header bytes only: tensors, dtypes, parameters.
+
+`.safetensors` begins with the length of a JSON header (8 bytes, little endian). What torch
+saves is a zip file, or in the old format a row of pickles; `pickled.py` reads those without
+running anything of them. Weights themselves are never read, so that a file of many gigabytes
+is looked at over the network by a few requests.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sync_daemon.domain.errors import SyncError
+
+LONGEST_HEADER = 100_000_000
+"""Bytes: the limit of the safetensors format itself."""
+
+FIRST = 64 * 1024
+"""Bytes that are read at first: most headers fit."""
+
+_PREFIX = 8
+_METADATA = "__metadata__"
+
+
+class NotReadable(SyncError):
+    """The file is no file of weights that is known here, or it is damaged."""
+
+
+class Source(Protocol):
+    """A file that can be read anywhere. `size` is in bytes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop`, all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor. `dtype` is written as safetensors does: F32, BF16, I64 ..."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds; 1 for a scalar."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a file holds. `modules` are the Python names that loading a pickle would import."""
+
+    name: str
+    form: str
+    size: int
+    tensors: tuple[Tensor, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """All numbers of all tensors."""
+        return sum(tensor.parameters for tensor in self.tensors)
+
+    @property
+    def dtypes(self) -> Mapping[str, int]:
+        """How many parameters there are of each dtype, most first."""
+        counts: Counter[str] = Counter()
+        for tensor in self.tensors:
+            counts[tensor.dtype] += tensor.parameters
+        return dict(counts.most_common())
+
+
+def inspect(source: Source) -> Weights:
+    """Return what a file holds. Raises NotReadable, and what the source raises."""
+    from sync_daemon.client import pickled  # noqa: PLC0415 - zipfile and pickle are rarely needed
+
+    start = source.read(0, min(_PREFIX, source.size))
+    if pickled.is_pickled(start):
+        return pickled.inspect(source)
+    return _safetensors(source, start)
+
+
+def _safetensors(source: Source, start: bytes) -> Weights:
+    end = _PREFIX + int.from_bytes(start, "little")
+    if len(start) < _PREFIX or not _PREFIX + 1 < end <= min(source.size, _PREFIX + LONGEST_HEADER):
+        message = f"{source.name}: neither safetensors nor what torch saves"
+        raise NotReadable(message, hint="name a .safetensors, .bin, .pt or .pth file")
+    try:
+        header = json.loads(source.read(_PREFIX, end))
+        metadata = header.pop(_METADATA, {})
+        tensors = [_tensor(name, value, source.size - end) for name, value in header.items()]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        message = f"{source.name}: its safetensors header is damaged: {error}"
+        raise NotReadable(message, hint="fetch the file again") from error
+    return Weights(source.name, "safetensors", source.size, tuple(tensors), metadata)
+
+
+def _tensor(name: str, value: Mapping[str, Any], room: int) -> Tensor:
+    begin, end = value["data_offsets"]
+    shape = tuple(value["shape"])
+    if not 0 <= begin <= end <= room:
+        message = f"tensor {name!r} lies outside the file"
+        raise ValueError(message)
+    if not all(type(one) is int and one >= 0 for one in shape):
+        message = f"tensor {name!r} has no shape"
+        raise ValueError(message)
+    return Tensor(name, str(value["dtype"]), shape)

@@ -1,0 +1,127 @@
+"""The gateway, by itself or inside the daemon, which serves while the YAML has its section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Self
+
+from sync_daemon import bootstrap
+from sync_daemon.config import Settings
+from sync_daemon.daemon.jobs import next_runs
+from sync_daemon.domain.errors import SyncError
+from sync_daemon.gateway.access_log import Traffic
+from sync_daemon.gateway.pages.making import make_pages
+from sync_daemon.gateway.pages.overview import Coming
+from sync_daemon.gateway.server import Gateway
+from sync_daemon.ports import Emit, ObjectStore
+
+SECTION = "gateway"
+
+
+def make_gateway(
+    settings: Settings,
+    store: ObjectStore,
+    emit: Emit,
+    *,
+    traffic: Traffic | None = None,
+    newest: Callable[[], Settings] | None = None,
+) -> Gateway:
+    """Return a gateway with its pages, not started. Raises ConfigurationError.
+
+    `newest` tells the configuration whose schedule the pages show.
+    """
+
+    def coming(now: datetime) -> tuple[Coming, ...]:
+        return tuple(
+            Coming(run.planned.job.kind, run.planned.job.model, run.at)
+            for run in next_runs(newest() if newest else settings, now)
+        )
+
+    pages = make_pages(settings, store, emit, coming)
+    return Gateway(settings, store, emit, traffic=traffic, pages=pages)
+
+
+class Serving:
+    """A context manager that serves by the newest valid configuration.
+
+    The gateway has a store of its own: it must answer while a run is stuck. `alone`: it serves
+    also where the YAML has no such section, and only once the store could be read.
+    """
+
+    def __init__(
+        self, settings: Settings, traffic: Traffic | None = None, *, alone: bool = False
+    ) -> None:
+        self._settings, self._traffic, self._alone = settings, traffic, alone
+        self._emit: Emit = _nobody
+        self._gateway: Gateway | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it serves."""
+        return self._gateway is not None and self._gateway.alive
+
+    def attach(self, emit: Emit) -> None:
+        """Say where its events go, and begin. Raises ConfigurationError, and if it is alone
+        StoreUnavailable and StoreRefused."""
+        self._emit = emit
+        self._start(self._settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Follow a new configuration. Raises ConfigurationError, and then serves as before."""
+        before, self._settings = self._settings, settings
+        if _parts(settings) == _parts(before):
+            if self._gateway is not None:
+                self._gateway.reload_certificate()
+            return
+        self._stop()
+        try:
+            self._start(settings)
+        except SyncError:
+            self._settings = before
+            self._start(before)
+            raise
+
+    def _start(self, settings: Settings) -> None:
+        if not self._alone and (
+            SECTION not in settings.model_fields_set or settings.gateway.listen is None
+        ):
+            return
+        opened = ExitStack()
+        with opened:
+            store = opened.enter_context(bootstrap.store(settings, create=not self._alone))
+            gateway = make_gateway(
+                settings,
+                store,
+                self._emit,
+                traffic=self._traffic,
+                newest=lambda: self._settings,
+            )
+            if self._alone:
+                gateway.load()
+            gateway.start()
+            opened.callback(gateway.stop)
+            self._opened = opened.pop_all()
+        self._gateway = gateway
+
+    def _stop(self) -> None:
+        self._gateway = None
+        self._opened.close()
+
+
+def _parts(settings: Settings) -> tuple[object, ...]:
+    """Return what a gateway is made from: while it is equal, it serves on."""
+    models = [model.name for model in settings.models]
+    return settings.store, settings.gateway, SECTION in settings.model_fields_set, models
+
+
+def _nobody(event: object) -> None:
+    del event

@@ -1,0 +1,125 @@
+"""Looks again and again at what is published, and at whatever else may change.
+
+A store that is down changes nothing: what was read last goes on being served, and it is said
+once, and once more when the store is back. A look that takes long, because the store is large
+or slow, is made seldom: at most a tenth of the time goes into it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sync_daemon.domain.errors import Interrupted
+from sync_daemon.domain.events import GatewayFresh, GatewayStale, VersionUnreadable
+from sync_daemon.gateway.library import Library
+from sync_daemon.ports import Clock, Emit
+
+SHARE = 10
+"""The part of the time that looking may take: one in so many."""
+
+LATE = 60.0
+"""Seconds, at least, for which what was read last is new enough to be ready."""
+
+_LATE_LOOKS = 5
+"""Or so many looks that should have been made."""
+
+Look = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Since when looking fails (monotonic seconds), and why."""
+
+    since: float
+    error: str
+
+
+class Refresher:
+    """Looks at a library, and at `more`, in a thread of its own."""
+
+    def __init__(
+        self,
+        library: Library,
+        every: timedelta,
+        clock: Clock,
+        emit: Emit,
+        *,
+        more: Sequence[Look] = (),
+    ) -> None:
+        """`clock.wait` returning True ends it."""
+        self._library = library
+        self._every = every.total_seconds()
+        self._clock = clock
+        self._emit = emit
+        self._more = more
+        self._read_at: float | None = None
+        self._took = 0.0
+        self._trouble: Trouble | None = None
+        self._told: frozenset[str] = frozenset()
+        self._thread = threading.Thread(target=self._run, name="refresher", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for its end, which the clock's stop event brings; return whether it came."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def look(self) -> None:
+        """Look once, now. Raises StoreUnavailable, StoreRefused."""
+        began = self._clock.monotonic()
+        self._library.refresh()
+        for look in self._more:
+            look()
+        self._took = self._clock.monotonic() - began
+        self._read_at = began
+        self._tell_problems()
+
+    def reasons(self) -> tuple[str, ...]:
+        """Return why what is served may be too old; empty: it is not."""
+        if self._read_at is None:
+            return ("what is published has not been read yet",)
+        age = self._clock.monotonic() - self._read_at
+        if age <= max(LATE, _LATE_LOOKS * self.pause()):
+            return ()
+        return (f"the store could not be read for {age:.0f} s",)
+
+    def pause(self) -> float:
+        """Return the seconds from one look to the next."""
+        return max(self._every, (SHARE - 1) * self._took)
+
+    def _run(self) -> None:
+        pause = 0.0 if self._read_at is None else self.pause()
+        while not self._clock.wait(pause):
+            try:
+                self.look()
+            except Interrupted:
+                return
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next look may go well
+                self._tell_trouble(error)
+            else:
+                self._tell_relief()
+            pause = self.pause()
+
+    def _tell_trouble(self, error: Exception) -> None:
+        if self._trouble is None:
+            self._trouble = Trouble(self._clock.monotonic(), str(error))
+            self._emit(GatewayStale(error=str(error), hint=getattr(error, "hint", None)))
+
+    def _tell_relief(self) -> None:
+        if self._trouble is not None:
+            seconds = self._clock.monotonic() - self._trouble.since
+            self._emit(GatewayFresh(seconds=round(seconds, 1)))
+            self._trouble = None
+
+    def _tell_problems(self) -> None:
+        problems = self._library.shelf.problems
+        for version in sorted(problems.keys() - self._told):
+            self._emit(VersionUnreadable(version=version, problem=problems[version]))
+        self._told = frozenset(problems)

@@ -1,0 +1,102 @@
+"""The gateway inside the daemon: it serves what a run has just published, and follows the YAML."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.support.daemon import Daemon
+from tests.support.running import Running, wait_until
+
+
+def write(folder: Path, **sections: Any) -> None:
+    document = {
+        "version": 1,
+        "store": {"url": (folder / "store").as_uri()},
+        "origins": {"disk": {"type": "directory", "path": str(folder / "disk")}},
+        "models": [{"name": "m", "repo": "m"}],
+        "schedule": {"incremental": "1s", "full": "off"},
+        "metrics": {"listen": "off"},
+    }
+    (folder / "mirror.yaml").write_text(json.dumps(document | sections))
+
+
+def ask(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def wait_for_answer(url: str, status: int, body: bytes | None = None) -> None:
+    def came() -> bool:
+        found = ask(url)
+        return found[0] == status and body in {None, found[1]}
+
+    wait_until(came, lambda: str(ask(url)))
+
+
+def test_what_is_published_is_served_and_the_yaml_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk/m").mkdir(parents=True)
+    (tmp_path / "disk/m/a.txt").write_bytes(b"one")
+    rules = {"listen": "127.0.0.1:0", "anonymous": True, "refresh": "1s"}
+    write(tmp_path, gateway=rules)
+    daemon = Running(Daemon(tmp_path / "mirror.yaml").start("run"))
+    try:
+        url = daemon.wait_for("gateway.started")[0]["url"]
+        wait_for_answer(f"{url}/m/resolve/main/a.txt", 200, b"one")
+        (tmp_path / "disk/m/a.txt").write_bytes(b"two!")
+        wait_for_answer(f"{url}/m/resolve/main/a.txt", 200, b"two!")
+
+        write(tmp_path, gateway=rules | {"anonymous": False})
+        daemon.send(signal.SIGHUP)
+        url = daemon.wait_for("gateway.started", 2)[1]["url"]
+        wait_for_answer(f"{url}/m/resolve/main/a.txt", 401)
+
+        missing = {"cert_file": str(tmp_path / "no.pem"), "key_file": str(tmp_path / "no.key")}
+        write(tmp_path, gateway=rules | {"tls": missing})
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("config.invalid")
+        url = daemon.told("gateway.started")[-1]["url"]
+        wait_for_answer(f"{url}/m/resolve/main/a.txt", 401)
+
+        write(tmp_path)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("config.reloaded", 2)
+        stopped = len(daemon.told("gateway.stopped"))
+        assert stopped == len(daemon.told("gateway.started"))
+    finally:
+        code, seconds = daemon.end()
+    assert code == 0
+    assert seconds < 10
+
+
+def test_an_address_that_is_taken_ends_the_daemon_before_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "disk/m").mkdir(parents=True)
+    write(tmp_path, gateway={"listen": "127.0.0.1:0", "anonymous": True})
+    first = Running(Daemon(tmp_path / "mirror.yaml").start("run"))
+    try:
+        url = str(first.wait_for("gateway.started")[0]["url"])
+        write(tmp_path, gateway={"listen": url.removeprefix("http://"), "anonymous": True})
+        ran = Daemon(tmp_path / "mirror.yaml").run("run", timeout=30)
+        assert ran.code == 2
+        assert "gateway.listen" in ran.err
+    finally:
+        first.end()
+
+
+def test_without_the_section_nothing_is_served(tmp_path: Path) -> None:
+    (tmp_path / "disk/m").mkdir(parents=True)
+    (tmp_path / "disk/m/a.txt").write_bytes(b"one")
+    write(tmp_path)
+    daemon = Running(Daemon(tmp_path / "mirror.yaml").start("run"))
+    daemon.wait_for("run.finished")
+    time.sleep(0.2)
+    assert daemon.told("gateway.started") == []
+    assert daemon.end()[0] == 0
