@@ -56,6 +56,7 @@ def _to_json(stored: Stored, *, files: bool) -> dict[str, Any]:
         "origin": _origin_json(stored),
         "licence": manifest.licence if manifest else None,
         "facts": _facts_json(manifest.facts) if manifest else None,
+        "requires": dict(manifest.requires) if manifest else None,
         "entries": [file_json(one) for one in manifest.files] if manifest and files else None,
     }
 

@@ -17,7 +17,7 @@ import ctypes.util
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -84,6 +84,20 @@ def check_cudnn(wanted: str, *, cuda: str = "12") -> Check:
     major = _parse(wanted).major
     install = f"pip install 'nvidia-cudnn-cu{_parse(cuda).major}>={wanted},<{major + 1}'"
     return check("cuDNN", wanted, CUDNN_PROBES, install)
+
+
+def check_requirements(requires: Mapping[str, str]) -> tuple[Check, ...]:
+    """Check what a manifest's `requires` names, `{"cuda": "11.8", "cudnn": "8.9"}`.
+
+    Raises ConfigurationError for what cannot be checked here.
+    """
+    if unknown := sorted(requires.keys() - {"cuda", "cudnn"}):
+        message = f"this release cannot check {', '.join(unknown)}"
+        raise ConfigurationError(message, hint="upgrade sync-daemon, or look for it yourself")
+    found = [check_cuda(requires["cuda"])] if "cuda" in requires else []
+    if "cudnn" in requires:
+        found.append(check_cudnn(requires["cudnn"], cuda=requires.get("cuda", "12")))
+    return tuple(found)
 
 
 def check(name: str, wanted: str, probes: tuple[Probe, ...], install: str) -> Check:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from sync_daemon import bootstrap, meter
@@ -16,16 +17,18 @@ from sync_daemon.client.report import VersionRefused, error_of
 from sync_daemon.client.request import ORIGIN, Request
 from sync_daemon.client.room import RoomOutlook
 from sync_daemon.client.sites import Sites
-from sync_daemon.config import DirectoryPlace, Settings
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import Interrupted, SyncError
 from sync_daemon.domain.events import Event, VersionWarning
 from sync_daemon.domain.manifest import FileEntry
 from sync_daemon.domain.report import LOCKED, VersionReport
 from sync_daemon.domain.wanted import Wanted
+from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.run import Engine
 from sync_daemon.engine.tools import How
 from sync_daemon.ports import Emit
+from sync_daemon.stores.local import LocalStore
+from sync_daemon.stores.memory import MemoryStore
 
 _ROUNDS = 3
 """Times that the engine may be asked: the second time for blobs that were not sound."""
@@ -47,11 +50,21 @@ class Online:
     def fetch(self) -> Held | None:
         """Make the cache hold the version, sound; None after a dry run."""
         dry = self.request.dry_run
-        settings = _imagine_store(self.sites.settings) if dry else self.sites.settings
-        with bootstrap.engine(settings, self._hear, self.stop, dry=dry) as made:
+        settings = self.sites.settings
+        with ExitStack() as stack:
+            clock = SystemClock(self.stop)
+            sources = stack.enter_context(bootstrap.origins(settings, self._hear, clock))
+            store = stack.enter_context(closing(self._store(dry=dry)))
+            engine_over = bootstrap.engine_over(store, sources, settings, self._hear, self.stop)
+            made = stack.enter_context(engine_over)
             outlook = RoomOutlook(bootstrap.limits(settings), made.vault.store, self.cache.root)
             engine = replace(made, outlook=outlook)
             return self._fetch(engine)
+
+    def _store(self, *, dry: bool) -> LocalStore | MemoryStore:
+        """Return the cache for the engine to fill; to a dry run a missing one is an empty one."""
+        root = self.cache.root
+        return MemoryStore() if dry and not root.is_dir() else LocalStore(root, lazy=True)
 
     def _hear(self, event: Event) -> None:
         self.cache.hear(event)
@@ -152,17 +165,6 @@ class Online:
 
 def _paths(held: Held) -> frozenset[str]:
     return frozenset(entry.path for entry in held.manifest.files)
-
-
-def _imagine_store(settings: Settings) -> Settings:
-    """Return settings for a dry run: of a cache that is not there none of its parents need be."""
-    place = settings.store.url
-    if not isinstance(place, DirectoryPlace) or place.path.is_dir():
-        return settings
-    missing = next((one for one in place.path.parents if one.parent.is_dir()), place.path)
-    path = place.path if place.path.parent.is_dir() else missing
-    store = settings.store.model_copy(update={"url": DirectoryPlace(path)})
-    return settings.model_copy(update={"store": store})
 
 
 def _failure(report: VersionReport) -> SyncError:

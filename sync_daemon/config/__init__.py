@@ -16,21 +16,17 @@ from sync_daemon.config.model import (
     Defaults,
     DirectoryOrigin,
     EndpointEntry,
-    HttpFile,
     HttpOrigin,
     HuggingFaceOrigin,
     Metrics,
-    ModelEntry,
-    ModelSchedule,
-    NamedEntry,
     Origin,
     Retention,
     Schedule,
     Settings,
     Store,
-    TagsEntry,
     Transfer,
 )
+from sync_daemon.config.models import HttpFile, ModelEntry, ModelSchedule, NamedEntry, TagsEntry
 from sync_daemon.config.places import DirectoryPlace, S3Place
 from sync_daemon.config.problems import ConfigError, Problem
 from sync_daemon.config.resolve import ResolvedModel, resolve_models

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync_daemon.config.document import Document
-from sync_daemon.config.model import DEFAULT_ORIGIN, DEFAULT_REVISION, HuggingFaceOrigin
+from sync_daemon.config.model import DEFAULT_ORIGIN, HuggingFaceOrigin
+from sync_daemon.config.models import DEFAULT_REVISION
 from sync_daemon.config.problems import Path
 from sync_daemon.config.resolve import choose_origin
 

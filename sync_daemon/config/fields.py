@@ -25,6 +25,7 @@ _VARIABLE = r"\$\{"
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_RELEASE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6}){0,3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_URL = 2000
 _LEAST_REPEAT = timedelta(minutes=1)
@@ -158,6 +159,13 @@ def parse_path(value: object) -> Path:
     return Path(value).absolute()
 
 
+def parse_release(value: object) -> str:
+    """Read a version of some software: numbers with dots between. YAML takes 11.10 for 11.1."""
+    if not isinstance(value, str) or not _RELEASE.fullmatch(value):
+        raise UnitError(message="is no version", hint='write it in quotes, for example "11.8"')
+    return value
+
+
 def parse_sha256(value: object) -> str:
     """64 hexadecimal digits, in lower case."""
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
@@ -285,6 +293,7 @@ Alertmanager = Annotated[
     _text_schema("http://127.0.0.1:9093"),
 ]
 LocalPath = Annotated[Path, PlainValidator(parse_path), _shown(), _text_schema("/srv/models")]
+Release = Annotated[str, PlainValidator(parse_release), _text_schema("11.8")]
 Sha256 = Annotated[str, PlainValidator(parse_sha256), _schema("[0-9A-Fa-f]{64}", "0" * 64)]
 Place = Annotated[
     S3Place | DirectoryPlace,

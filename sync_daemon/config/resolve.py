@@ -7,14 +7,8 @@ another, they do not add up.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from sync_daemon.config.model import (
-    DEFAULT_ORIGIN,
-    HttpFile,
-    ModelEntry,
-    NamedEntry,
-    Settings,
-    TagsEntry,
-)
+from sync_daemon.config.model import DEFAULT_ORIGIN, Settings
+from sync_daemon.config.models import HttpFile, ModelEntry, NamedEntry, TagsEntry
 from sync_daemon.domain.listing import Repository
 from sync_daemon.domain.names import GroupName, ModelName, VersionName
 from sync_daemon.domain.selection import Selection
@@ -33,6 +27,7 @@ class ResolvedModel:
     files: tuple[HttpFile, ...]
     trees: bool
     group: GroupName | None
+    requires: tuple[tuple[str, str], ...]
 
 
 def resolve_models(settings: Settings) -> tuple[ResolvedModel, ...]:
@@ -59,6 +54,7 @@ def _resolve(entry: ModelEntry, settings: Settings) -> ResolvedModel:
         files=entry.files,
         trees=entry.trees,
         group=GroupName(entry.group) if entry.group else None,
+        requires=_requires(entry),
     )
     return replace(model, versions=tuple(_version(version, model) for version in entry.versions))
 
@@ -76,6 +72,7 @@ def _version(entry: NamedEntry | TagsEntry, model: ResolvedModel) -> Wanted | Wa
             selection,
             model.trees,
             model.group,
+            model.requires,
         )
     return Wanted(
         model.name,
@@ -86,7 +83,13 @@ def _version(entry: NamedEntry | TagsEntry, model: ResolvedModel) -> Wanted | Wa
         selection,
         model.trees,
         model.group,
+        model.requires,
     )
+
+
+def _requires(entry: ModelEntry) -> tuple[tuple[str, str], ...]:
+    wanted = entry.requires.model_dump() if entry.requires else {}
+    return tuple((name, version) for name, version in sorted(wanted.items()) if version)
 
 
 def _select(entry: ModelEntry | NamedEntry | TagsEntry, outer: Selection) -> Selection:

@@ -8,7 +8,8 @@ from pydantic_core import ErrorDetails
 
 from sync_daemon.config.document import Document, quote
 from sync_daemon.config.environment import FromEnvironment
-from sync_daemon.config.model import Settings, version_tag
+from sync_daemon.config.model import Settings
+from sync_daemon.config.models import version_tag
 from sync_daemon.config.problems import Path, clip
 from sync_daemon.config.section import Section
 from sync_daemon.config.units import suggest

@@ -60,6 +60,7 @@ class Manifest:
     files: tuple[FileEntry, ...]
     licence: str | None = None
     facts: ModelFacts = ModelFacts()
+    requires: tuple[tuple[str, str], ...] = ()
 
     @property
     def size(self) -> int:
@@ -91,6 +92,7 @@ class Manifest:
                 size=self.size,
                 licence=self.licence,
                 facts=facts or None,
+                requires=dict(self.requires) or None,
             )
         )
 
@@ -121,6 +123,7 @@ def decode(data: bytes) -> Manifest:
             files=tuple(_decode_entry(entry) for entry in raw["files"]),
             licence=raw.get("licence"),
             facts=ModelFacts(**facts),
+            requires=tuple(sorted(raw.get("requires", {}).items())),
         )
     except (ValueError, KeyError, TypeError) as error:
         message = f"not a manifest: {error!r}"

@@ -13,7 +13,8 @@ from sync_daemon.domain.selection import Selection
 class Wanted:
     """One version of one model. `origin` is the name of the origin in the YAML.
 
-    `trees` asks for plain copies, below the folder `group` if there is one.
+    `trees` asks for plain copies, below the folder `group` if there is one. `requires` are pairs
+    of a name and a version that a machine needs to run it.
     """
 
     model: ModelName
@@ -24,6 +25,7 @@ class Wanted:
     selection: Selection
     trees: bool = False
     group: GroupName | None = None
+    requires: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.model}@{self.version}"
@@ -41,6 +43,7 @@ class WantedTags:
     selection: Selection
     trees: bool = False
     group: GroupName | None = None
+    requires: tuple[tuple[str, str], ...] = ()
 
     @property
     def label(self) -> str:

@@ -41,6 +41,7 @@ def describe(
         files=files,
         licence=licence if is_plain(licence) else None,
         facts=read_facts(files, lambda entry, start, stop: vault.read(entry.sha256, start, stop)),
+        requires=wanted.requires,
     )
 
 
@@ -93,7 +94,7 @@ def is_current(
     if before is None or current is None or current[0].hold:
         return False
     same = current[0].matches(resolved.commit, wanted.selection.digest)
-    return same and before.files == files
+    return same and before.files == files and before.requires == wanted.requires
 
 
 def record_refusal(

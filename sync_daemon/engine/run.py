@@ -183,6 +183,7 @@ def _expand(
                 entry.selection,
                 entry.trees,
                 entry.group,
+                entry.requires,
             )
             other = named.setdefault((entry.model, version.casefold()), wanted)
             if other != wanted:

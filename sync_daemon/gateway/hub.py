@@ -54,6 +54,7 @@ def describe(repository: Repository, edition: Edition, name: str) -> Item:
             "origin": edition.source.type,
             "repo": edition.source.repo,
             "commit": edition.source.commit,
+            "requires": dict(edition.requires),
         },
     }
     if repository.kind == "model":

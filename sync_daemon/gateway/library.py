@@ -309,6 +309,7 @@ def _describe(manifest: Manifest, digest: Digest, stored_at: datetime) -> Editio
         size=manifest.size,
         licence=manifest.licence,
         facts=manifest.facts,
+        requires=manifest.requires,
         formats=tuple(tag for ending, tag in FORMATS.items() if ending in endings),
         stored_at=stored_at,
     )

@@ -47,6 +47,7 @@ class Edition:
     size: int
     licence: str | None
     facts: ModelFacts
+    requires: tuple[tuple[str, str], ...] = ()
     formats: tuple[str, ...] = ()
     stored_at: datetime | None = None
     pointer: Current | None = None

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sync_daemon import meter
+from sync_daemon.domain import keys
 from sync_daemon.domain.errors import PreconditionFailed, StoreRefused
 from sync_daemon.ports import (
     Buffer,
@@ -40,12 +41,17 @@ _PATH_BYTES = 4095
 
 
 class LocalStore:
-    """An `ObjectStore` below the existing directory `root`, for any number of processes."""
+    """An `ObjectStore` below the existing directory `root`, for any number of processes.
 
-    def __init__(self, root: Path) -> None:
+    `lazy` is for a cache: blobs reach the disk when the system likes, which is much faster, and
+    after power loss some may not be what they are called. Whoever asks for it checks that.
+    """
+
+    def __init__(self, root: Path, *, lazy: bool = False) -> None:
         self._tree = Tree(root)
         self._workshop = Workshop(self._tree)
-        self._uploads = Uploads(self._tree)
+        self._uploads = Uploads(self._tree, lazy=lazy)
+        self._lazy = lazy
 
     @property
     def url(self) -> str:
@@ -76,7 +82,7 @@ class LocalStore:
         split(key)
         with self._translated(key), self._workshop.file() as (folder, name, handle):
             write_all(handle, data)
-            status = seal(handle)
+            status = seal(handle, lazy=self._is_lazy(key))
             if if_absent:
                 self._place_absent(folder, name, key)
             elif if_match is not None:
@@ -283,11 +289,15 @@ class LocalStore:
             try:
                 with self._tree.parent(key, create=True) as (here, last):
                     act(here, last)
-                    os.fsync(here)
+                    if not self._is_lazy(key):
+                        os.fsync(here)
                     return
             except FileNotFoundError:
                 if attempt == _PLACING_ATTEMPTS - 1:
                     raise
+
+    def _is_lazy(self, key: str) -> bool:
+        return self._lazy and key.startswith(keys.BLOBS)
 
     def _link(self, source: str, folder: int, name: str) -> bool:
         """Make the temporary `name` a second name of `source`; False where that is impossible."""

@@ -99,14 +99,21 @@ class Workshop:
                 _sweep_uploads(here)
 
 
-def seal(handle: int) -> os.stat_result:
-    """Make a finished file durable and read-only, and stamp it to the nanosecond."""
+def seal(handle: int, *, lazy: bool = False) -> os.stat_result:
+    """Make a finished file durable, unless `lazy`, and read-only; stamp it to the nanosecond."""
     now = time.time_ns()
     os.utime(handle, ns=(now, now))
     status = os.fstat(handle)
     os.fchmod(handle, status.st_mode & 0o444)
-    os.fsync(handle)
+    if not lazy:
+        os.fsync(handle)
     return os.fstat(handle)
+
+
+def is_of_this_boot(owner: str) -> bool:
+    """Tell whether a process of this name ran since the system was started."""
+    match = _OWNER.fullmatch(owner)
+    return match is not None and match["boot"] == _boot()
 
 
 def _name_of(pid: int) -> str:

@@ -25,7 +25,7 @@ from sync_daemon.domain.errors import StoreRefused, UploadGone
 from sync_daemon.ports import Buffer, Part
 from sync_daemon.stores.local_bytes import write_all
 from sync_daemon.stores.local_paths import TEMP, Tree
-from sync_daemon.stores.local_temp import UPLOADS, has_ended, seal
+from sync_daemon.stores.local_temp import UPLOADS, has_ended, is_of_this_boot, seal
 
 _KEY = "key"
 _OWNER = "owner"
@@ -46,10 +46,15 @@ class _Placed:
 
 
 class Uploads:
-    """The unfinished uploads of one store."""
+    """The unfinished uploads of one store.
 
-    def __init__(self, tree: Tree) -> None:
+    `lazy`: it is left to the system when bytes reach the disk, and so nothing is taken up that
+    was begun before the system was started.
+    """
+
+    def __init__(self, tree: Tree, *, lazy: bool = False) -> None:
         self._tree = tree
+        self._lazy = lazy
 
     def create(self, key: str, owner: str) -> str:
         """Begin an upload for the process of this name, and return its id."""
@@ -110,7 +115,8 @@ class Uploads:
             try:
                 _forget(here, number)
                 write_all(handle, data, offset)
-                os.fdatasync(handle)
+                if not self._lazy:
+                    os.fdatasync(handle)
             finally:
                 os.close(handle)
             _record(here, _Placed(part, offset))
@@ -132,7 +138,7 @@ class Uploads:
             handle = os.open(_DATA, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=here)
             try:
                 os.ftruncate(handle, size)
-                seal(handle)
+                seal(handle, lazy=self._lazy)
             finally:
                 os.close(handle)
             place(here, _DATA)
@@ -156,6 +162,8 @@ class Uploads:
                 if _read(here, _KEY) != key.encode():
                     raise UploadGone(message)
                 os.stat(_DATA, dir_fd=here)
+                if self._lazy and not is_of_this_boot(_read_if_there(here, _OWNER)):
+                    raise UploadGone(message)
                 yield here
         except FileNotFoundError:
             raise UploadGone(message) from None

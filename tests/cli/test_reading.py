@@ -303,6 +303,7 @@ def test_show_as_json_has_exactly_the_documented_fields(mirror: Mirror) -> None:
         "origin",
         "licence",
         "facts",
+        "requires",
         "entries",
     }
     assert set(version["origin"]) == {"type", "repo", "repo_type", "revision", "commit"}

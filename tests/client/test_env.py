@@ -73,6 +73,15 @@ def test_commands_name_the_packages_of_the_major_version() -> None:
     assert "nvidia-cudnn-cu12>=8.9,<9" in env.check_cudnn("8.9").install
 
 
+def test_what_a_manifest_requires_is_checked_as_one() -> None:
+    cuda, cudnn = env.check_requirements({"cudnn": "8.9", "cuda": "11.8"})
+    assert (cuda.name, cudnn.name) == ("CUDA", "cuDNN")
+    assert "nvidia-cudnn-cu11>=8.9" in cudnn.install
+    assert env.check_requirements({}) == ()
+    with pytest.raises(ConfigurationError, match="cannot check rocm"):
+        env.check_requirements({"rocm": "6"})
+
+
 def in_process(code: str, *, path: Path, programs: Path | None = None) -> str:
     """Run code that sees packages in `path` besides its own, and programs only in `programs`."""
     environ = {"PYTHONPATH": f"{path}{os.pathsep}{Path.cwd()}", "PATH": str(programs or path)}

@@ -15,7 +15,7 @@ from sync_daemon.client.report import NotInCache
 from sync_daemon.config import ConfigError
 from sync_daemon.domain.errors import ConfigurationError, SyncError
 from sync_daemon.domain.events import BlobStored
-from tests.client.conftest import REPO, Machine
+from tests.client.conftest import MIB, REPO, Machine
 from tests.support.hub import Hub, Repo, Synthetic
 
 

@@ -24,6 +24,7 @@ TABLES = {  # heading in the documentation -> definition in the schema
     "models[].versions[]: one version": "NamedEntry",
     "models[].versions[]: a version for each tag": "TagsEntry",
     "models[].schedule": "ModelSchedule",
+    "models[].requires": "Requires",
     "models[].files[]": "HttpFile",
     "schedule": "Schedule",
     "transfer": "Transfer",

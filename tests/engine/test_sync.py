@@ -552,3 +552,19 @@ def test_a_plan_too_refuses_a_store_that_is_no_mirror() -> None:
     store.put("photos/cat.jpg", b"x")
     with pytest.raises(StoreRefused, match="photos"):
         run(store, FakeOrigin(), how=How(apply=False))
+
+
+def test_what_a_machine_needs_is_kept_and_changed_by_a_full_run() -> None:
+    """A pin may need something else than was thought: that changes no file, and is no refusal."""
+    store, origin = MemoryStore(), FakeOrigin()
+    origin.commit("org/m", SMALL)
+    needing = replace(wanted(), requires=(("cuda", "11.8"),))
+    first = run(store, origin, needing).versions[0]
+    assert first.manifest
+    assert json.loads(store.get(first.manifest).data)["requires"] == {"cuda": "11.8"}
+    newer = replace(wanted(), requires=(("cuda", "12.1"),))
+    assert run(store, origin, newer).versions[0].status == "unchanged"
+    again = run(store, origin, newer, how=How(full=True)).versions[0]
+    assert (again.status, again.bytes.fetched) == ("published", 0)
+    assert json.loads(store.get(again.manifest or "").data)["requires"] == {"cuda": "12.1"}
+    assert run(store, origin, newer, how=How(full=True)).versions[0].status == "unchanged"

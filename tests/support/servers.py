@@ -55,7 +55,7 @@ def find_minio() -> Path | None:
 @contextmanager
 def run_minio(binary: Path, folder: Path) -> Iterator[S3Server]:
     """Run MinIO with its data in `folder`."""
-    port, console = _free_ports(2)
+    port, console = free_ports(2)
     command = [
         str(binary), "server", "--quiet",
         "--address", f"127.0.0.1:{port}", "--console-address", f"127.0.0.1:{console}",
@@ -75,7 +75,7 @@ def run_minio(binary: Path, folder: Path) -> Iterator[S3Server]:
 def run_seaweedfs(folder: Path) -> Iterator[S3Server]:
     """Run SeaweedFS, all of its servers in one process, with its data in `folder`."""
     names = ("master", "volume", "filer", "s3")
-    ports = _free_ports(2 * len(names))
+    ports = free_ports(2 * len(names))
     keys = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
     identity = {"name": "test", "credentials": [keys], "actions": ["Admin"]}
     config = folder / "identities.json"
@@ -147,7 +147,7 @@ def _run(
         log = stack.enter_context((folder / "log").open("wb"))
         process = stack.enter_context(
             subprocess.Popen(
-                _tie_to_this_process(command),
+                tie_to_this_process(command),
                 cwd=folder,
                 env={**_plain_environment(), "HOME": str(folder), **extra},
                 stdin=subprocess.DEVNULL,
@@ -176,7 +176,7 @@ def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: P
         return
 
 
-def _tie_to_this_process(command: list[str]) -> list[str]:
+def tie_to_this_process(command: list[str]) -> list[str]:
     """Let the kernel end the server when the test run is killed and cannot do it."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", *command] if setpriv else command
@@ -194,7 +194,7 @@ def _go_paths() -> list[str]:
     return [*filter(None, paths), str(Path.home() / "go")]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on; all are held until the last one is found."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

@@ -9,7 +9,7 @@ from datetime import datetime
 from starlette.types import ASGIApp
 
 from sync_daemon import bootstrap
-from sync_daemon.config import Settings
+from sync_daemon.config import S3Place, Settings
 from sync_daemon.engine.browse import Browser
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.gateway.library import Library
@@ -32,8 +32,13 @@ def make_pages(
     clock = SystemClock(stop)
     gateway = settings.gateway
 
-    def place(_: Edition, url: str) -> Place:
-        return Place(url, needs_token=not gateway.anonymous)
+    bucket = settings.store.url if isinstance(settings.store.url, S3Place) else None
+
+    def place(edition: Edition, url: str) -> Place:
+        tree = edition.pointer.tree if edition.pointer else None
+        shown = f"{bucket}/{tree.key}" if bucket and tree and tree.whole else None
+        endpoint = gateway.store_url or settings.store.endpoint
+        return Place(url, not gateway.anonymous, shown, endpoint)
 
     def make(library: Library) -> ASGIApp:
         collector = Collector(library, browser, clock, coming)
