@@ -232,13 +232,17 @@ async def _refuse_head(scope: Any, receive: Any, send: Any) -> None:
 
 def open_files_for(connections: int) -> int:
     """Let this process open what so many connections need: each may hold a file, or a
-    connection to the store, as well. Return the limit, which the system may keep lower."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * connections + _OTHER_FILES
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return soft
-    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    connection to the store, as well. Return the limit, which the system may keep lower; under
+    a unit that forbids the call it is the unit's LimitNOFILE, and -1 is returned."""
+    try:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 2 * connections + _OTHER_FILES
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return soft
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    except OSError:
+        return -1
     return limit
 
 

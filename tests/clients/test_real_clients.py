@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from sync_daemon.stores.memory import MemoryStore
 from tests.clients.conftest import Make, Serve
 from tests.e2e.conftest import Mirror
+from tests.support.file_gate import put_file, run_gate
 from tests.support.hub import Hub, Synthetic
 from tests.support.sample import sample_model_files
 
@@ -123,20 +125,19 @@ def test_datasets_reads_a_dataset(hub: Hub, serve: Serve, make_client: Make) -> 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_a_file_beyond_the_clients_limit_comes_or_says_what_to_do(
-    generation: str, hub: Hub, serve: Serve, make_client: Make
+    generation: str, make_client: Make
 ) -> None:
     """The limit of 50 GB, lowered on both sides: new clients pass, old ones are told of `pull`."""
-    weights = Synthetic(6 * MIB, seed=5)
-    hub.repo("org/huge").commit({"huge.bin": weights})
-    os.environ["SYNC_DAEMON_LARGEST_PLAIN"] = str(4 * MIB)
-    server = serve({"name": "huge", "repo": "org/huge"})
-    client = make_client(generation, server.url)
-    if generation == "hub0":
-        found = client("failure", "org/huge", path="huge.bin", largest=4 * MIB)
-        assert "sync-daemon pull" in found["text"]
-        return
-    found = client("one_file", "org/huge", path="huge.bin", largest=4 * MIB)
-    assert found["sha256"] == weights.sha256
+    store, body = MemoryStore(), os.urandom(2 * MIB)
+    with run_gate(store, largest_announced=MIB) as gate:
+        gate.add(put_file(store, "huge.bin", body))
+        client = make_client(generation, gate.url)
+        if generation == "hub0":
+            refused = client("failure", "o/m", path="huge.bin", largest=MIB)
+            assert "sync-daemon pull" in refused["text"]
+            return
+        found = client("one_file", "o/m", path="huge.bin", largest=MIB)
+    assert found["sha256"] == sha256(body)
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
@@ -149,7 +150,6 @@ def test_a_token_is_needed_where_nobody_may_come_without_one(
         {"name": "one", "repo": "org/one"}, {"name": "two", "repo": "org/two"}, anonymous=False
     )
     made: Any = mirror.run("token", "create", "reader", "--model", "one", "--json").json
-    make_client(generation, server.url)  # without a token: refused
     refused = make_client(generation, server.url)("failure", "org/one", path="config.json")
     assert refused["kind"] in {
         "RepositoryNotFoundError",
