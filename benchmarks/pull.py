@@ -160,8 +160,9 @@ def compete(size: int, limit_rate: str, args: argparse.Namespace) -> dict[str, l
         shards = make_repo(folder / "files", size, args.shards)
         with hub(folder / "files", folder, shards, limit_rate) as url:
             for number in range(args.rounds):
-                for name, run in contestants(folder, url, shards).items():
-                    cost = run()
+                runs = list(contestants(folder, url, shards).items())
+                for name, run in runs[number % len(runs) :] + runs[: number % len(runs)]:
+                    cost = run()  # each comes first, and after each other one, in turn
                     results.setdefault(name, []).append(cost)
                     print(f"round {number + 1}: {name}: {cost.seconds:.2f} s", file=sys.stderr)
     return results

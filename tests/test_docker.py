@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from tests.support.daemon import COMMAND
+from tests.support.nginx import find_nginx
 from tests.support.servers import BUCKET, S3Server
 
 ROOT = Path(__file__).parents[1]
@@ -173,7 +174,8 @@ def test_the_mirrors_yaml_names_what_compose_gives() -> None:
     (port,) = re.findall(r"0\.0\.0\.0:(\d+)", mirror["metrics"]["listen"])
     assert f"HEALTH_URL=http://127.0.0.1:{port}/healthz" in DOCKERFILE
     (door,) = re.findall(r"0\.0\.0\.0:(\d+)", mirror["gateway"]["listen"])
-    assert SERVICES["sync-daemon"]["ports"] == [f"127.0.0.1:{one}:{one}" for one in (door, port)]
+    assert SERVICES["sync-daemon"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert SERVICES["cache"]["ports"] == [f"127.0.0.1:{door}:{door}"]
     assert f"EXPOSE {door} {port}\n" in DOCKERFILE
     assert mirror["gateway"]["public_url"] == f"http://127.0.0.1:{door}"
     assert (
@@ -183,6 +185,30 @@ def test_the_mirrors_yaml_names_what_compose_gives() -> None:
     (scrape,) = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
     assert scrape["job_name"] == "sync-daemon"  # the rules select by it
     assert scrape["static_configs"] == [{"targets": [f"sync-daemon:{port}"]}]
+
+
+def test_the_cache_is_the_shipped_one_over_plain_http(tmp_path: Path) -> None:
+    """The command's sed, and a real nginx that reads what comes of it."""
+    text = subprocess.run(
+        ["sed", "-f", str(DOCKER / "nginx-plain.sed"), str(ROOT / "config/nginx/gateway.conf")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "server sync-daemon:8080;" in text
+    assert "listen 8080;" in text
+    assert "ssl" not in re.sub(r"#.*", "", text)
+    assert text.count("EDIT") < (ROOT / "config/nginx/gateway.conf").read_text().count("EDIT")
+    here = text.replace("sync-daemon:8080", "127.0.0.1:9").replace("/dev/stdout", "/dev/null")
+    here = here.replace("/var/cache/nginx/", f"{tmp_path}/")
+    (tmp_path / "plain.conf").write_text(here)
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; error_log stderr; events {{}}\n"
+        f"http {{ include {tmp_path}/plain.conf; }}"
+    )
+    command = [find_nginx(), "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_the_mirrors_yaml_mirrors_the_sample_model(minio_server: S3Server, tmp_path: Path) -> None:

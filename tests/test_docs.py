@@ -67,8 +67,9 @@ def events() -> dict[str, type[Event]]:
 
 
 def test_the_catalogue_holds_every_event_once() -> None:
+    package = Event.__module__.removesuffix("base")
     names = {
-        kind.__name__ for kind in Event.__subclasses__() if kind.__module__ == Event.__module__
+        kind.__name__ for kind in Event.__subclasses__() if kind.__module__.startswith(package)
     }
     assert [kind.__name__ for kind in catalogue()] == list(
         dict.fromkeys(kind.__name__ for kind in catalogue())
@@ -173,3 +174,8 @@ def test_links_to_other_pages_lead_somewhere(page: str) -> None:
     place = ROOT / page if page == "README.md" else ROOT / "docs" / page
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", place.read_text()):
         assert (place.parent / target).exists(), target
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)#:]+)", README))

@@ -13,18 +13,17 @@ from sync_daemon.bootstrap.sources import files_of, origins
 from sync_daemon.bootstrap.storage import store, upload_life
 from sync_daemon.config import (
     HttpOrigin as HttpSettings,
-)
-from sync_daemon.config import (
     Settings,
 )
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.hours import Hours
+from sync_daemon.engine.limits import Limits
 from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.outlook import Outlook, Speed
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.run import Engine
 from sync_daemon.engine.throttle import Throttle
-from sync_daemon.engine.transfer import Limits, Transfer
+from sync_daemon.engine.transfer import Transfer
 from sync_daemon.engine.vault import Vault
 from sync_daemon.ports import Emit, ObjectStore, Origin
 

@@ -9,22 +9,14 @@ from contextlib import ExitStack, closing, contextmanager
 from sync_daemon.bootstrap.ways import path_text, proxy_text
 from sync_daemon.config import (
     DirectoryOrigin as DirectorySettings,
-)
-from sync_daemon.config import (
     EndpointEntry,
     FailureRate,
+    HttpOrigin as HttpSettings,
+    HuggingFaceOrigin as HubSettings,
+    Origin as OriginSettings,
     Secret,
     Settings,
     resolve_models,
-)
-from sync_daemon.config import (
-    HttpOrigin as HttpSettings,
-)
-from sync_daemon.config import (
-    HuggingFaceOrigin as HubSettings,
-)
-from sync_daemon.config import (
-    Origin as OriginSettings,
 )
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.wanted import Wanted, WantedTags

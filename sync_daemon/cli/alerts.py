@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sync_daemon import alerting
+from sync_daemon.bootstrap import alerting
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import Output
 from sync_daemon.cli.session import Session

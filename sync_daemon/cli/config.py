@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-
-from sync_daemon import alerting, bootstrap
+from sync_daemon import bootstrap
+from sync_daemon.bootstrap import alerting
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.session import Session
 from sync_daemon.config import (
@@ -63,17 +62,13 @@ def _schema(session: Session) -> int:
     return 0
 
 
-def _with_json(parser: argparse.ArgumentParser) -> None:
-    add_json(parser)
-
-
 VALIDATE = Command(
     name="config validate",
     summary="report every problem of the file, each with its line",
     description="Report every problem of the file at once, each with its line and key.",
     exits=(0, 2),
     run=_validate,
-    configure=_with_json,
+    configure=add_json,
 )
 SHOW = Command(
     name="config show",
@@ -81,7 +76,7 @@ SHOW = Command(
     description="Print the configuration with all defaults and variables put in; secrets as ***.",
     exits=(0, 2),
     run=_show,
-    configure=_with_json,
+    configure=add_json,
 )
 SCHEMA = Command(
     name="config schema",

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
-from sync_daemon import alerting, bootstrap
+from sync_daemon import bootstrap
+from sync_daemon.bootstrap import alerting
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import STYLES, Output
 from sync_daemon.cli.session import Session

@@ -86,6 +86,9 @@ def _sources(session: Session, target: str) -> Iterator[Iterator[Source] | list[
     elif Path(target).is_file():
         with LocalFile(Path(target)) as file:
             yield [file]
+    elif (target.startswith((".", "/")) or target.count("/") > 1) and Path(target).is_dir():
+        message = f"{target}: is a directory"
+        raise ConfigurationError(message, hint="name a file in it, or MODEL@VERSION in the store")
     elif target.endswith(SUFFIXES):
         raise ConfigurationError(f"{target}: there is no such file")
     else:

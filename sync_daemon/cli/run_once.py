@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from sync_daemon import alerting, bootstrap
+from sync_daemon import bootstrap
+from sync_daemon.bootstrap import alerting
 from sync_daemon.cli.command import Command, add_files, add_json, add_selection
 from sync_daemon.cli.reporting import show_plans, show_run
 from sync_daemon.cli.selecting import parse_names, select

@@ -20,7 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from sync_daemon import alerting, bootstrap
+from sync_daemon import bootstrap
+from sync_daemon.bootstrap import alerting
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import Column, Output
 from sync_daemon.cli.session import Session

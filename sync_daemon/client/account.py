@@ -101,7 +101,3 @@ def _main_site(endpoints: Mapping[str, Sequence[int]], names: Mapping[str, str])
         return None
     best = max(endpoints, key=lambda url: endpoints[url][0] - endpoints[url][1])
     return names.get(best, best)
-
-
-def _plan(files: Sequence[RemoteFile] | None) -> tuple[tuple[str, int], ...]:
-    return tuple((one.path, one.size) for one in files or ())

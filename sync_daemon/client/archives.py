@@ -42,12 +42,13 @@ def is_archive(path: str) -> bool:
     return _stem(PurePosixPath(path).name) is not None
 
 
-def unpack(archive: Path, *, spare: int = _SPARE) -> Path:
+def unpack(archive: Path | str, *, spare: int = _SPARE) -> Path:
     """Unpack an archive beside itself and return the folder, or the file of a `.zz`.
 
     What is there under that name is replaced. At least `spare` bytes of the disk stay free.
     Raises ArchiveRefused, StoreFull; nothing is left behind then.
     """
+    archive = Path(archive)
     stem = _stem(archive.name)
     if stem is None:
         message = f"{archive.name}: is no archive that can be unpacked here"

@@ -130,12 +130,25 @@ class Cache:
             return False
         if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
             return False
-        if not again and self._stamps.hold(entry.sha256, status):
+        standing = self._stamps.look(entry.sha256, status)
+        if not again and standing != "unknown":
+            if standing == "proven":
+                self._settle(entry.sha256, path)
             return True
         if hash_file(path, self._stop) != entry.sha256:
             return False
         self._stamps.put(entry.sha256, status)
         return True
+
+    def _settle(self, digest: Digest, path: Path) -> None:
+        """See to it that a blob is on the disk; as a rule it has been for long."""
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fdatasync(handle)
+                self._stamps.put(digest, os.fstat(handle), settled=True)
+            finally:
+                os.close(handle)
 
     def drop(self, entries: Iterable[FileEntry]) -> None:
         """Remove blobs that are not sound; files that were linked to them stay."""

@@ -6,8 +6,8 @@ resolve -> is it here, sound? -> drop what is spoiled -> let the engine fetch ->
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from sync_daemon import bootstrap, meter
@@ -26,7 +26,7 @@ from sync_daemon.domain.wanted import Wanted
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.run import Engine
 from sync_daemon.engine.tools import How
-from sync_daemon.ports import Emit
+from sync_daemon.ports import Emit, ObjectStore
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
 
@@ -54,17 +54,22 @@ class Online:
         with ExitStack() as stack:
             clock = SystemClock(self.stop)
             sources = stack.enter_context(bootstrap.origins(settings, self._hear, clock))
-            store = stack.enter_context(closing(self._store(dry=dry)))
+            store = stack.enter_context(self._store(dry=dry))
             engine_over = bootstrap.engine_over(store, sources, settings, self._hear, self.stop)
             made = stack.enter_context(engine_over)
             outlook = RoomOutlook(bootstrap.limits(settings), made.vault.store, self.cache.root)
             engine = replace(made, outlook=outlook)
             return self._fetch(engine)
 
-    def _store(self, *, dry: bool) -> LocalStore | MemoryStore:
-        """Return the cache for the engine to fill; to a dry run a missing one is an empty one."""
+    @contextmanager
+    def _store(self, *, dry: bool) -> Iterator[ObjectStore]:
+        """Open the cache for the engine to fill; to a dry run a missing one is an empty one."""
         root = self.cache.root
-        return MemoryStore() if dry and not root.is_dir() else LocalStore(root, lazy=True)
+        if dry and not root.is_dir():
+            yield MemoryStore()
+            return
+        with closing(LocalStore(root, lazy=True)) as found:
+            yield found
 
     def _hear(self, event: Event) -> None:
         self.cache.hear(event)
@@ -160,14 +165,14 @@ class Online:
             return False
         if report.status in {"published", "unchanged"}:
             return True
-        raise _failure(report)
+        raise _failure(report, f"{self.request}")
 
 
 def _paths(held: Held) -> frozenset[str]:
     return frozenset(entry.path for entry in held.manifest.files)
 
 
-def _failure(report: VersionReport) -> SyncError:
+def _failure(report: VersionReport, request: str) -> SyncError:
     if report.error is not None:
         return error_of(report.error)
-    return VersionRefused(f"{report.model}@{report.version}: {'; '.join(report.reasons)}")
+    return VersionRefused(f"{request}: {'; '.join(report.reasons)}")

@@ -18,8 +18,7 @@ from sync_daemon.client.account import Account
 from sync_daemon.client.cache import Cache, Held, make_folder, open_cache
 from sync_daemon.client.hub_cache import HubCache
 from sync_daemon.client.online import Online
-from sync_daemon.client.placing import Folder
-from sync_daemon.client.placing import How as Placing
+from sync_daemon.client.placing import Folder, How as Placing
 from sync_daemon.client.report import (
     NotInCache,
     PullReport,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sync_daemon.domain.errors import SyncError
 from sync_daemon.domain.plan import Plan
+from sync_daemon.engine.limits import Limits
 from sync_daemon.engine.outlook import Outlook
-from sync_daemon.engine.transfer import Limits
 from sync_daemon.ports import ObjectStore
 
 _UPLOADS = ".tmp/uploads"

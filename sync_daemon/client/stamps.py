@@ -5,6 +5,10 @@ place edits the blob. Every write changes a file's time, therefore the time (in 
 the size and the inode that a blob had when its bytes were proven are kept, in one file of the
 cache to which lines are appended: the last one of a blob counts. What it does not tell, or is
 lost of it, costs a hash and nothing else.
+
+Blobs are not forced to the disk when they come (LocalStore, `lazy`). A stamp therefore names
+the boot of the system in which the bytes were proven, until a later pull has seen to it that
+they are on the disk (`settled`); a stamp of another boot is worth nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +16,19 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Literal
 
 from sync_daemon.domain.digests import Digest
 
 NAME = ".proven"
-_FIELDS = 4
+SETTLED = "-"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_FIELDS = 5
 _WASTE = 4
+
+_Stamp = tuple[int, int, int, str]
+Standing = Literal["settled", "proven", "ours", "unknown"]
+"""`ours` was proven by this very process, `proven` by another one since the system started."""
 
 
 class Stamps:
@@ -26,22 +37,30 @@ class Stamps:
     def __init__(self, root: Path) -> None:
         self._path = root / NAME
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[int, int, int]] | None = None
+        self._known: dict[str, _Stamp] | None = None
+        self._ours: set[str] = set()
+        self._boot = _read_boot()
 
-    def hold(self, digest: Digest, status: os.stat_result) -> bool:
+    def look(self, digest: Digest, status: os.stat_result) -> Standing:
         """Tell whether a blob is as it was when it was proven."""
         with self._lock:
-            return self._read().get(digest) == _mark(status)
+            stamp = self._read().get(digest)
+            if stamp is None or stamp[:3] != _mark(status) or stamp[3] not in {SETTLED, self._boot}:
+                return "unknown"
+            if stamp[3] == SETTLED:
+                return "settled"
+            return "ours" if digest in self._ours else "proven"
 
-    def put(self, digest: Digest, status: os.stat_result) -> None:
-        """Note that a blob was proven as it is now."""
-        mark = _mark(status)
+    def put(self, digest: Digest, status: os.stat_result, *, settled: bool = False) -> None:
+        """Note that a blob was proven as it is now; `settled`: and is on the disk."""
+        stamp = (*_mark(status), SETTLED if settled else self._boot)
         with self._lock:
             known = self._read()
-            if known.get(digest) == mark:
+            if known.get(digest) == stamp:
                 return
-            known[digest] = mark
-            self._append(f"{digest} {mark[0]} {mark[1]} {mark[2]}\n")
+            known[digest] = stamp
+            self._ours.add(digest)
+            self._append(f"{digest} {' '.join(map(str, stamp))}\n")
 
     def _append(self, line: str) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -54,18 +73,19 @@ class Stamps:
         finally:
             os.close(handle)
 
-    def _read(self) -> dict[str, tuple[int, int, int]]:
+    def _read(self) -> dict[str, _Stamp]:
         if self._known is not None:
             return self._known
-        known: dict[str, tuple[int, int, int]] = {}
+        known: dict[str, _Stamp] = {}
         lines = 0
         try:
             with self._path.open(encoding="ascii", errors="replace") as file:
                 for line in file:
                     lines += 1
                     fields = line.split()
-                    if len(fields) == _FIELDS and all(one.isdigit() for one in fields[1:]):
-                        known[fields[0]] = (int(fields[1]), int(fields[2]), int(fields[3]))
+                    if len(fields) == _FIELDS and all(one.isdigit() for one in fields[1:4]):
+                        time, size, inode = map(int, fields[1:4])
+                        known[fields[0]] = (time, size, inode, fields[4])
         except OSError:
             pass
         if lines > _WASTE * len(known) + 1000:
@@ -77,3 +97,11 @@ class Stamps:
 
 def _mark(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read_boot() -> str:
+    """Return what names this boot; where nothing does, nothing ever matches it."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return f"unknown-{os.getpid()}"

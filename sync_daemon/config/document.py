@@ -6,8 +6,7 @@ text. Duplicate keys, keys without a value and unset variables are collected.
 """
 
 import re
-from collections.abc import Iterator
-from collections.abc import Mapping as Map
+from collections.abc import Iterator, Mapping as Map
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -43,6 +43,7 @@ _HINTS = {
     "union_tag_not_found": _TYPES,
     "union_tag_invalid": _TYPES,
 }
+_ACCESS_LOG = ("gateway", "access_log")
 _NEVER_ECHOED = {
     "urls",
     "headers",
@@ -59,6 +60,10 @@ def add_type_problems(document: Document, error: ValidationError) -> None:
     """Note everything that pydantic refused."""
     for detail in error.errors(include_url=False):
         path = _path(detail["loc"])
+        if path == _ACCESS_LOG:
+            if detail["type"] == "literal_error":  # pydantic tells of each type
+                document.add(path, "must be true, false or private")
+            continue
         if detail["type"] == "too_short" and _value_at(document, path):
             continue  # it has items, all of them wrong
         message, hint = _words(document, detail, path)
@@ -68,6 +73,8 @@ def add_type_problems(document: Document, error: ValidationError) -> None:
 def _path(loc: Path) -> Path:
     """Remove what pydantic adds: the kind of an origin or version, a mark for keys."""
     path = loc[:-1] if loc and loc[-1] == "[key]" else loc
+    if path[:2] == _ACCESS_LOG:
+        return _ACCESS_LOG
     if path[:1] == ("origins",):
         path = path[:2] + path[3:]
         return path[:4] + path[5:] if path[2:3] == ("endpoints",) else path

@@ -6,6 +6,7 @@ from sync_daemon.config.checks import ACTED_UPON, NOT_YET, clashes
 from sync_daemon.config.document import Document
 from sync_daemon.config.entries import Model, Version, mapping, models, text
 from sync_daemon.config.problems import Path, Problem, clip, in_file_order
+from sync_daemon.domain.versions import newest_tags
 
 _GUESSED = 16
 """Characters that a secret should have."""
@@ -29,6 +30,7 @@ def find_warnings(document: Document) -> tuple[Problem, ...]:
 
 
 Doubt = tuple[Path, str, str]
+_Entry = tuple[Model, Version]
 
 
 def _without_effect(document: Document, found: tuple[Model, ...]) -> Iterator[Doubt]:
@@ -43,17 +45,29 @@ def _without_effect(document: Document, found: tuple[Model, ...]) -> Iterator[Do
 
 def _same_revision(found: tuple[Model, ...]) -> Iterator[Doubt]:
     """Two entries that answer for the same repo id and revision."""
-    seen: dict[tuple[str, str, str, str], str] = {}
+    groups: dict[tuple[str, str, str, str], list[_Entry]] = {}
     for model in found:
         for version in model.versions:
-            if model.repo is None:
-                continue
-            key = (model.repo, model.repo_type, *_wants(version))
-            first = seen.get(key)
-            seen.setdefault(key, _label(model, version))
-            if first is not None:
-                message = f"wants the same revision of {clip(model.repo)} as {first}"
-                yield version.path, message, f"the gateway answers with {first} by repository id"
+            if model.repo is not None:
+                key = (model.repo, model.repo_type, *_wants(version))
+                groups.setdefault(key, []).append((model, version))
+    for (repo, _, _, revision), (first, *others) in groups.items():
+        answer = _label(*_answering(repo, revision, (first, *others)))
+        message = f"wants the same revision of {clip(repo)} as {_label(*first)}"
+        for _, version in others:
+            yield version.path, message, f"the gateway answers with {answer} by repository id"
+
+
+def _answering(repo: str, revision: str, group: tuple[_Entry, ...]) -> _Entry:
+    """Return the entry that the gateway takes: the one named as the revision, or else the newest
+    of the model that has the repo's name, or of the first model."""
+    ordered = sorted(group, key=lambda entry: entry[0].name != repo)
+    for entry in ordered:
+        if entry[1].name == revision:
+            return entry
+    leading = {one.name: (model, one) for model, one in ordered if model == ordered[0][0]}
+    newest = newest_tags((name for name in leading if name), "*", 1)
+    return leading[newest[0]] if newest else ordered[0]
 
 
 def _label(model: Model, version: Version) -> str:

@@ -82,35 +82,56 @@ class Serving:
             if self._gateway is not None:
                 self._gateway.reload_certificate()
             return
-        self._stop()
         try:
-            self._start(settings)
+            self._replace(before, settings)
         except SyncError:
             self._settings = before
-            self._start(before)
             raise
 
     def _start(self, settings: Settings) -> None:
+        with ExitStack() as opened:
+            gateway = self._make(settings, opened)
+            self._run(gateway, opened)
+
+    def _replace(self, before: Settings, settings: Settings) -> None:
+        """Let a new gateway follow the one that serves, which ends only once that can be."""
+        with ExitStack() as opened:
+            gateway = self._make(settings, opened)
+            if not _same_port(before, settings):
+                former = self._opened
+                self._run(gateway, opened)
+                former.close()
+                return
+            self._stop()
+            try:
+                self._run(gateway, opened)
+            except SyncError:
+                self._start(before)
+                raise
+
+    def _make(self, settings: Settings, opened: ExitStack) -> Gateway | None:
+        """Return a gateway that is ready to start; None where none is wanted."""
         if not self._alone and (
             SECTION not in settings.model_fields_set or settings.gateway.listen is None
         ):
-            return
-        opened = ExitStack()
-        with opened:
-            store = opened.enter_context(bootstrap.store(settings, create=not self._alone))
-            gateway = make_gateway(
-                settings,
-                store,
-                self._emit,
-                traffic=self._traffic,
-                newest=lambda: self._settings,
-            )
-            if self._alone:
-                gateway.load()
+            return None
+        store = opened.enter_context(bootstrap.store(settings, create=not self._alone))
+        gateway = make_gateway(
+            settings,
+            store,
+            self._emit,
+            traffic=self._traffic,
+            newest=lambda: self._settings,
+        )
+        if self._alone:
+            gateway.load()
+        return gateway
+
+    def _run(self, gateway: Gateway | None, opened: ExitStack) -> None:
+        if gateway is not None:
             gateway.start()
             opened.callback(gateway.stop)
-            self._opened = opened.pop_all()
-        self._gateway = gateway
+        self._gateway, self._opened = gateway, opened.pop_all()
 
     def _stop(self) -> None:
         self._gateway = None
@@ -121,6 +142,12 @@ def _parts(settings: Settings) -> tuple[object, ...]:
     """Return what a gateway is made from: while it is equal, it serves on."""
     models = [model.name for model in settings.models]
     return settings.store, settings.gateway, SECTION in settings.model_fields_set, models
+
+
+def _same_port(before: Settings, settings: Settings) -> bool:
+    """Tell whether both cannot listen at the same time."""
+    listens = before.gateway.listen, settings.gateway.listen
+    return None not in listens and len({one.port for one in listens if one}) == 1
 
 
 def _nobody(event: object) -> None:

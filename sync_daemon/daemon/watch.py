@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
 from typing import Self
 
-from sync_daemon import alerting, bootstrap
+from sync_daemon import bootstrap
+from sync_daemon.bootstrap import alerting
 from sync_daemon.config import Settings
 from sync_daemon.daemon.health import (
     Check,

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
+from sync_daemon.domain.words import parse_moment
+
 Severity = Literal["warning", "critical"]
 State = Literal["firing", "resolved"]
 Labels = tuple[tuple[str, str], ...]
@@ -201,7 +203,7 @@ def parse_book(record: bytes) -> Book:
         return Book(
             {one.alert.finding.key: one for one in kept},
             {str(origin): int(count) for origin, count in document["slow"].items()},
-            {(str(o["model"]), str(o["version"])): _moment(o["success"]) for o in behind},
+            {(str(o["model"]), str(o["version"])): parse_moment(o["success"]) for o in behind},
         )
     except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"this is no book of alerts: {error!r}"
@@ -242,16 +244,8 @@ def _read(entry: Mapping[str, Any]) -> Kept:
         str(entry["message"]),
     )
     told = entry["told"]
-    return Kept(Alert(finding, _moment(entry["since"])), _moment(told) if told else None)
+    return Kept(Alert(finding, parse_moment(entry["since"])), parse_moment(told) if told else None)
 
 
 def _text(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        message = "a time has no offset"
-        raise ValueError(message)
-    return moment

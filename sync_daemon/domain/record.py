@@ -27,6 +27,7 @@ from sync_daemon.domain.report import (
     VersionReport,
     parse_tally,
 )
+from sync_daemon.domain.words import parse_moment
 
 _WRONG = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 
@@ -83,9 +84,8 @@ class RunRecord:
         counts["unchanged"] += self.unchanged
         return counts
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the run without its versions' own reports."""
-        counts = self.count()
+    def head(self) -> dict[str, Any]:
+        """Return which run it was, and how it ended."""
         return {
             "run_id": self.run_id,
             "mode": self.mode,
@@ -93,6 +93,13 @@ class RunRecord:
             "interrupted": self.interrupted,
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run without its versions' own reports."""
+        counts = self.count()
+        return {
+            **self.head(),
             "selected": self.selected.to_json() if self.selected else None,
             "versions": {name: counts[name] for name in sorted({*counts, *_ALWAYS})},
             "bytes": {
@@ -121,16 +128,12 @@ def parse_record(data: bytes) -> RunRecord:
 
 
 def _record(raw: dict[str, Any]) -> RunRecord:
-    started = datetime.fromisoformat(raw["started"])
-    if started.tzinfo is None:
-        message = "its time has no offset"
-        raise ValueError(message)
     selected = raw.get("selected")
     return RunRecord(
         run_id=_text(raw["run_id"]),
         mode=_text(raw["mode"]),
         status=_text(raw["status"]),
-        started=started,
+        started=parse_moment(raw["started"]),
         seconds=_seconds(raw["seconds"]),
         unchanged=_number(raw["unchanged"]),
         versions=tuple(_version(one) for one in raw["models"]),

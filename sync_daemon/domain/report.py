@@ -104,7 +104,7 @@ class VersionReport:
         return self.status == "unchanged" and not spent
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object of design's section 7; a planned version also has `plan`."""
+        """Return the object of `run-once --json`; a planned version also has `plan`."""
         counts = {"files": self.files, "bytes": self.bytes}
         document: dict[str, Any] = {
             "model": self.model,
@@ -233,7 +233,7 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of `run-once` (design, section 7)."""
+        """The exit code of `run-once` (docs/commands.md)."""
         statuses = {report.status for report in self.versions}
         kinds = {report.error.kind for report in self.versions if report.error}
         if self.interrupted:

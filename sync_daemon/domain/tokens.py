@@ -26,6 +26,7 @@ from sync_daemon.domain import canonical
 from sync_daemon.domain.access import ModelPattern
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.errors import InvalidName, StoreRefused
+from sync_daemon.domain.words import parse_moment
 
 PREFIX = "sdm_"
 SECRET_BYTES = 32
@@ -111,27 +112,25 @@ def decode_token(data: bytes) -> Token:
             id=TokenId(raw["id"]),
             name=TokenName(raw["name"]),
             sha256=Digest(raw["sha256"]),
-            models=tuple(map(ModelPattern, raw["models"])),
-            created=_moment(raw["created"]),
-            expires=_moment(raw["expires"]) if "expires" in raw else None,
-            revoked=_moment(raw["revoked"]) if "revoked" in raw else None,
+            models=tuple(map(ModelPattern, _list(raw["models"]))),
+            created=parse_moment(raw["created"]),
+            expires=parse_moment(raw["expires"]) if "expires" in raw else None,
+            revoked=parse_moment(raw["revoked"]) if "revoked" in raw else None,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"not a token: {type(error).__name__}"  # its text could quote the object
         raise StoreRefused(message, hint="make a new token, and remove the object") from error
     return token
 
 
+def _list(value: object) -> list[str]:
+    if not isinstance(value, list):  # a text would be taken for the patterns of its letters
+        raise TypeError
+    return value
+
+
 def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        message = "a time without a zone"
-        raise ValueError(message)
-    return moment
 
 
 def next_id(name: TokenName, taken: Collection[TokenId]) -> TokenId:

@@ -33,6 +33,15 @@ def human_age(moment: datetime, now: datetime) -> str:
     return f"{seconds // 86_400} d ago"
 
 
+def parse_moment(text: str) -> datetime:
+    """Return the time that was written in ISO 8601. Raises ValueError, also without an offset."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        message = "a time has no offset"
+        raise ValueError(message)
+    return moment
+
+
 def plural(count: int, noun: str) -> str:
     """Return a number and its noun: `1 file`, `2 files`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import PreconditionFailed, StoreRefused, SyncError
 from sync_daemon.domain.events import Event
+from sync_daemon.engine.limits import Limits
 from sync_daemon.engine.retry import Retry
-from sync_daemon.engine.transfer import Limits
 from sync_daemon.engine.vault import Vault
 from sync_daemon.ports import Clock, ObjectStore, Origin
 

@@ -15,7 +15,7 @@ from sync_daemon.domain.events import BytesMoved, Event
 from sync_daemon.domain.names import RepoPath
 from sync_daemon.domain.parts import find_outlasting, find_too_large
 from sync_daemon.domain.plan import Plan
-from sync_daemon.engine.transfer import Limits
+from sync_daemon.engine.limits import Limits
 from sync_daemon.ports import Clock, Emit
 
 SHORTEST_LIFE = timedelta(hours=1)

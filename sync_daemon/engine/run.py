@@ -21,13 +21,14 @@ from sync_daemon.engine import outcome
 from sync_daemon.engine.catalog import Catalog
 from sync_daemon.engine.expiry import remove_old_reports
 from sync_daemon.engine.history import PastRuns
+from sync_daemon.engine.limits import Limits
 from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.outlook import Outlook
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.siblings import Siblings
 from sync_daemon.engine.sync import sync_version
 from sync_daemon.engine.tools import How, Tools
-from sync_daemon.engine.transfer import Limits, Transfer
+from sync_daemon.engine.transfer import Transfer
 from sync_daemon.engine.vault import Vault
 from sync_daemon.ports import Clock, Emit, Origin, Record
 

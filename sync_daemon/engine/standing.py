@@ -1,6 +1,6 @@
 """How things stand: what is declared beside what is stored, and what the newest run said.
 
-A run's record names what changed and only counts what did not (design, section 4), so
+A run's record names what changed and only counts what did not, so
 that only the newest one is asked: an older one may tell of trouble that is over.
 """
 
@@ -67,21 +67,10 @@ class Standing:
     def to_json(self) -> dict[str, Any]:
         """Return the object of `status --json`, but for the store's name."""
         return {
-            "last_run": _run_json(self.run) if self.run else None,
+            "last_run": self.run.head() if self.run else None,
             "versions": [row.to_json() for row in self.rows],
             "totals": self.tally.to_json(),
         }
-
-
-def _run_json(run: RunRecord) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "mode": run.mode,
-        "status": run.status,
-        "interrupted": run.interrupted,
-        "started": run.started.isoformat(timespec="seconds"),
-        "seconds": run.seconds,
-    }
 
 
 def take_stock(browser: Browser, entries: Iterable[Entry], now: datetime) -> Standing:

@@ -5,29 +5,21 @@ each of which carries one piece at a time through
 
     take a buffer -> fetch the range into it -> hash it in order -> store it from the same buffer
 
-and one memory budget. This module decides who carries which piece when; mover.py carries.
+and one memory budget. queue.py decides who carries which piece when; mover.py carries.
 From a slow origin several pieces fill one part: parts are whole sooner, wait less for their
 turn to be hashed, and many connections need little memory.
-
-Small files overtake large ones, but leave a quarter of the workers to them; one large file
-never takes more than half of the memory.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Self
 
 from sync_daemon import meter
 from sync_daemon.domain import parts
 from sync_daemon.domain.errors import (
-    Deferred,
     DigestMismatch,
     Interrupted,
     StoreRefused,
@@ -35,45 +27,22 @@ from sync_daemon.domain.errors import (
     UploadGone,
 )
 from sync_daemon.domain.events import BlobFailed, BlobRestarted, BlobStored
-from sync_daemon.engine.blob import Blob, Fetch, Piece, Receipt
-from sync_daemon.engine.buffers import Buffer, Buffers
+from sync_daemon.engine.blob import Blob, Fetch, Receipt
 from sync_daemon.engine.fill import Filler
 from sync_daemon.engine.hours import Hours
 from sync_daemon.engine.journal import Journals
+from sync_daemon.engine.limits import Limits
 from sync_daemon.engine.mover import Mover
-from sync_daemon.engine.pace import Pace
+from sync_daemon.engine.queue import Queue
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.ports import Clock, Emit, ObjectStore
-
-MIB = 1024**2
 
 _THROTTLED = 0.1
 """Share of a file's time that waits for the bandwidth limit must take to explain its speed."""
 
 SAVE_EVERY = 2.0
 """Seconds between two writes of a growing file's journal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Global limits of all transfers together. Sizes in bytes, times in seconds."""
-
-    connections: int = 16
-    part_size: int = 32 * MIB
-    memory: int = 1024 * MIB
-    min_speed: int = 16 * 1024
-    patience: float = 30.0
-
-    @property
-    def workers(self) -> int:
-        """Connections that the memory can feed: each wants a piece at work, and one waiting."""
-        return max(1, min(self.connections, self.memory // (2 * self.piece_size)))
-
-    @property
-    def piece_size(self) -> int:
-        """Bytes that are asked for at once from a slow origin."""
-        return parts.piece_size(self.part_size)
 
 
 class Transfer:
@@ -96,24 +65,16 @@ class Transfer:
         self._retry = retry
         self._clock = clock
         self._emit = emit
-        self._stop = stop
         self._hours = hours or Hours()
         self._throttle = throttle
-        self._pace = Pace(limits.workers, self._wake)
-        filler = Filler(retry, throttle, clock, emit, self._pace, limits.min_speed, limits.patience)
+        self._queue = Queue(limits, self._hours, stop)
+        pace = self._queue.pace
+        filler = Filler(retry, throttle, clock, emit, pace, limits.min_speed, limits.patience)
         self.journals = Journals(store, retry)
         largest = max(limits.part_size, limits.memory // 4)
         self._mover = Mover(store, filler, self.journals, retry, clock, emit, stop, largest)
-        self._changed = threading.Condition()
-        self._buffers = Buffers(limits.memory)
-        self._order = itertools.count()
-        self._small: list[tuple[int, int, Blob]] = []
-        self._large: list[Blob] = []
-        self._idle: list[Blob] = []
+        self._lock = threading.Lock()
         self._known: dict[object, Future[Receipt]] = {}
-        self._small_running = 0
-        self._large_running = 0
-        self._closed = False
         self._ended = threading.Event()
         self._growing: set[Blob] = set()
         self._saver = threading.Thread(target=self._save_journals, name="journals", daemon=True)
@@ -128,9 +89,7 @@ class Transfer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._queue.close()
         for worker in self._workers:
             worker.join()
         self._ended.set()
@@ -147,11 +106,11 @@ class Transfer:
         part_size = self.part_size(fetch.file.size)
         if self.waits(fetch.file.size):
             raise self._hours.put_off(fetch)
-        with self._changed:
+        with self._lock:
             known = self._known.get(fetch.identity)
             if known is not None and not (known.done() and known.exception()):
                 return known, False
-            blob = Blob(fetch, part_size, self._give_back)
+            blob = Blob(fetch, part_size, self._queue.give_back)
             blob.started = self._clock.monotonic()
             blob.waited = self._throttle.waited
             self._known[fetch.identity] = blob.future
@@ -163,8 +122,7 @@ class Transfer:
         if blob.begun:
             self._settle(blob)
         else:
-            with self._changed:
-                self._enqueue(blob)
+            self._enqueue(blob)
         return blob.future, True
 
     def waits(self, size: int) -> bool:
@@ -173,7 +131,7 @@ class Transfer:
 
     def forget(self) -> None:
         """Forget what was moved: the next run proves each blob again (I1)."""
-        with self._changed:
+        with self._lock:
             self._known = {key: kept for key, kept in self._known.items() if not kept.done()}
 
     def part_size(self, size: int) -> int:
@@ -192,107 +150,14 @@ class Transfer:
             raise StoreRefused(message, hint=hint)
         return parts.part_size(size, least, most)
 
-    # -- scheduling: everything here holds the lock ----------------------------------
-
     def _enqueue(self, blob: Blob) -> None:
-        if blob.parts == 1:
-            heapq.heappush(self._small, (blob.size, next(self._order), blob))
-        else:
-            self._large.append(blob)
-            self._growing.add(blob)
-        self._changed.notify_all()
-
-    def _next(self) -> tuple[Blob, Piece | None] | None:
-        """Return a blob and the piece of it to carry, or None for the piece: to be ended."""
-        with self._changed:
-            while True:
-                stopped = self._stop.is_set()
-                self._interrupt() if stopped else self._put_off()
-                if self._idle:
-                    return self._idle.pop(), None
-                if not stopped and (blob := self._choose()) is not None:
-                    return blob, self._begin(blob)
-                if self._closed and not (self._small or self._large or self._idle):
-                    return None
-                self._changed.wait(1.0)
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    def _choose(self) -> Blob | None:
-        small = self._small[0][2] if self._small else None
-        if small is not None and not self._buffers.fits(small.size):
-            small = None
-        share = max(1, len(self._workers) * 3 // 4)
-        if small is not None and (not self._large or self._small_running < share):
-            return small
-        return next((blob for blob in self._large if self._may_begin(blob)), small)
-
-    def _may_begin(self, blob: Blob) -> bool:
-        if self._large_running >= self._pace.limit:
-            return False
-        if not blob.needs_buffer:
-            return True
-        half = max(2, self._limits.memory // (2 * blob.part_size))
-        return len(blob.buffers) < half and self._buffers.fits(blob.part_size)
-
-    def _begin(self, blob: Blob) -> Piece:
-        small = blob.parts == 1
-        if blob.needs_buffer:
-            size = blob.size if small else blob.part_size
-            blob.pin(blob.cursor // blob.part_size, self._buffers.take(size))
-        whole = small or blob.serial or self._pace.fast
-        piece = blob.take_piece(blob.part_size if whole else parts.piece_size(blob.part_size))
-        blob.in_flight += 1
-        if small:
-            heapq.heappop(self._small)
-            self._small_running += 1
-        else:
-            self._large_running += 1
-            if blob.begun:
-                self._large.remove(blob)
-        return piece
-
-    def _interrupt(self) -> None:
-        """Begin nothing more. What nobody works on is idle, and to be ended."""
-        self._give_up(
-            lambda blob: Interrupted(f"{blob.fetch}: stopped; the next run takes it up again")
-        )
-
-    def _put_off(self) -> None:
-        """Begin no more of what is too large for this hour."""
-        if not self._hours.is_open():
-            self._give_up(self._too_late)
-
-    def _too_late(self, blob: Blob) -> Deferred | None:
-        """Say that a blob must wait. One that no later run could take up is ended, once begun."""
-        if (blob.cursor and not blob.resumable) or not self.waits(blob.size):
-            return None
-        return self._hours.put_off(blob.fetch)
-
-    def _give_up(self, why: Callable[[Blob], SyncError | None]) -> None:
-        """Take away what there is a reason for; those at work end the blob when they are done."""
-        waiting = [*(blob for *_, blob in self._small), *self._large]
-        gone = {blob: error for blob in waiting if (error := why(blob)) is not None}
-        for blob, error in gone.items():
-            blob.fail(error)
-            if not blob.in_flight:
-                self._idle.append(blob)
-        if gone:
-            self._small = [one for one in self._small if one[2] not in gone]
-            heapq.heapify(self._small)
-            self._large = [blob for blob in self._large if blob not in gone]
-
-    def _give_back(self, buffer: Buffer) -> None:
-        with self._changed:
-            self._buffers.give(buffer, keep=len(buffer) >= self._limits.part_size)
-            self._changed.notify_all()
-
-    # -- one piece -------------------------------------------------------------------
+        if blob.parts > 1:
+            with self._lock:
+                self._growing.add(blob)
+        self._queue.add(blob)
 
     def _work(self) -> None:
-        while (task := self._next()) is not None:
+        while (task := self._queue.next()) is not None:
             blob, piece = task
             with meter.use(blob.fetch.meter):
                 if piece is None:
@@ -302,26 +167,12 @@ class Transfer:
                     self._mover.carry(blob, piece)
                 except BaseException as error:  # noqa: BLE001 - it is the blob's to report
                     blob.fail(error)
-                if self._leave(blob):
+                if self._queue.leave(blob):
                     self._settle(blob)
-
-    def _leave(self, blob: Blob) -> bool:
-        """Note that a worker is done with a piece; return whether it was the last one."""
-        with self._changed:
-            blob.in_flight -= 1
-            if blob.parts == 1:
-                self._small_running -= 1
-            else:
-                self._large_running -= 1
-            if blob.failure is not None and blob in self._large:
-                self._large.remove(blob)
-            self._changed.notify_all()
-            over = blob.failure is not None or blob.begun
-            return over and blob.in_flight == 0
 
     def _settle(self, blob: Blob) -> None:
         """End a blob, or begin it anew, once nobody works on it any more."""
-        with self._changed:
+        with self._lock:
             self._growing.discard(blob)
         try:
             receipt = self._mover.finish(blob)
@@ -340,7 +191,7 @@ class Transfer:
 
     def _save_journals(self) -> None:
         while not self._ended.wait(SAVE_EVERY):
-            with self._changed:
+            with self._lock:
                 growing = tuple(self._growing)
             for blob in growing:
                 with meter.use(blob.fetch.meter), suppress(Exception):  # it must outlive any
@@ -362,8 +213,7 @@ class Transfer:
             )
         )
         blob.reset()
-        with self._changed:
-            self._enqueue(blob)
+        self._enqueue(blob)
 
     def _report(self, blob: Blob, error: BaseException) -> None:
         if not isinstance(error, Interrupted):

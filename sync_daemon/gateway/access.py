@@ -15,16 +15,20 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sync_daemon.gateway.access_log import AccessLog, NoTraffic, Traffic, Visit
+from sync_daemon.domain.events import RequestFailed
+from sync_daemon.gateway.access_log import STYLE, AccessLog, NoTraffic, Traffic, Visit
 from sync_daemon.gateway.callers import ANYBODY, Caller
 from sync_daemon.gateway.credentials import Asked, Credentials
 from sync_daemon.gateway.errors import HubError, answer_error
 from sync_daemon.gateway.limits import Crowd, Rates
 from sync_daemon.gateway.networks import Forwarded, Network, Networks, Peer, client_key
+from sync_daemon.gateway.questions import read_number
 from sync_daemon.gateway.tokens import Tokens
 
 LARGEST_BODY = 2 * 1024**2
@@ -105,9 +109,10 @@ class Access:
         self._traffic.began()
         try:
             await self._answer(scope, receive, _watched(send, visit), visit)
-        except BaseException:
-            visit.status = visit.status or 500
-            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next request may go well
+            self._log.tell(_failure(visit, error))
+            if not visit.status:
+                await answer_error(_broken())(scope, receive, _watched(send, visit))
         finally:
             seconds = self._monotonic() - visit.began
             self._traffic.ended(visit.kind, visit.status, visit.sent, seconds)
@@ -144,6 +149,9 @@ class Access:
         if peer.proxied:
             _rewrite(scope, peer)
         if healthy:
+            return Admission(ANYBODY, client_key(peer.address))
+        if visit.path == STYLE:
+            self._count(client_key(peer.address), visit)
             return Admission(ANYBODY, client_key(peer.address))
         html = visit.kind == "page" and "text/html" in (_last(headers, b"accept") or "")
         shown = headers.get(b"authorization", ())
@@ -190,7 +198,7 @@ class Access:
         if scope["method"] in _WITHOUT_BODY:
             return None
         length = _last(_pick(scope["headers"]), b"content-length") or "0"
-        if not length.isdigit() or int(length[:20]) > LARGEST_BODY:
+        if read_number(length, LARGEST_BODY + 1) > LARGEST_BODY:
             raise _too_large()
         if not self._bodies.enter(client):
             raise _too_many("requests with a body", 1)
@@ -267,6 +275,18 @@ def _rewrite(scope: Scope, peer: Peer) -> None:
     if peer.host is not None:
         others = [pair for pair in scope["headers"] if pair[0] != b"host"]
         scope["headers"] = [(b"host", peer.host.encode()), *others]
+
+
+def _failure(visit: Visit, error: Exception) -> RequestFailed:
+    """Return what is said of a request that failed for a reason that nobody foresaw."""
+    last = extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno} ({last.name})"
+    return RequestFailed(visit.request, visit.kind, f"{type(error).__name__}: {error}", where)
+
+
+def _broken() -> HubError:
+    message = "The mirror failed; its operator finds the reason in the log, by the request's id"
+    return HubError(500, None, message)
 
 
 def _too_many(what: str, seconds: int | None) -> HubError:

@@ -8,15 +8,14 @@ asked for what.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self
-from urllib.parse import unquote
 
-from sync_daemon.domain.events import GatewayLogDropped, GatewayRequest
+from sync_daemon.domain.events import Event, GatewayLogDropped, GatewayRequest
+from sync_daemon.gateway.paths import likeliest
 from sync_daemon.ports import Emit
 
 Kind = Literal["api", "file", "page", "health"]
@@ -24,6 +23,9 @@ Mode = bool | Literal["private"]
 
 KINDS: tuple[Kind, ...] = ("api", "file", "page", "health")
 HEALTH = frozenset({"/healthz", "/readyz"})
+STYLE = "/-/style.css"
+"""How pages look: the same for everybody. A browser that came in by a deeper path shows no
+password for it, so it asks for none."""
 
 MOST_LINES = 10_000
 """Lines that wait to be written; beyond that they are dropped."""
@@ -33,16 +35,6 @@ PAUSE = 0.1
 
 LONGEST_TEXT = 512
 """Characters of a path that are logged."""
-
-_REPO = re.compile(
-    r"/(?:api/)?(?:(?:models|datasets|spaces|kernels)/)?"
-    r"(?P<repo>[^/]+(?:/[^/]+)?)/"
-    r"(?:resolve|tree|revision|paths-info|commits|blob|raw|xet-read-token)/(?P<revision>[^/]+)"
-)
-_CACHED = re.compile(
-    r"/api/resolve-cache/(?:models|datasets|spaces)/(?P<repo>[^/]+/[^/]+)/(?P<revision>[^/]+)/"
-)
-_INFO = re.compile(r"/api/(?:models|datasets|spaces)/(?P<repo>[^/]+(?:/[^/]+)?)(?:/refs)?")
 
 _FAMILIES = (
     ("sync-daemon", "sync-daemon"),
@@ -102,8 +94,7 @@ class Visit:
 
     def event(self, seconds: float) -> GatewayRequest:
         """Return what is logged."""
-        match = _CACHED.match(self.path) or _REPO.match(self.path) or _INFO.fullmatch(self.path)
-        found = match.groupdict() if match else {}
+        target = None if self.kind == "health" else likeliest(self.path)
         return GatewayRequest(
             request=self.request,
             method=self.method,
@@ -115,13 +106,9 @@ class Visit:
             client=self.client,
             token=self.token,
             path=self.path[:LONGEST_TEXT],
-            repo=_plain(found.get("repo")),
-            revision=_plain(found.get("revision")),
+            repo=target.name[:LONGEST_TEXT] if target else None,
+            revision=(target.revision or "")[:LONGEST_TEXT] or None if target else None,
         )
-
-
-def _plain(text: str | None) -> str | None:
-    return unquote(text)[:LONGEST_TEXT] if text else None
 
 
 def kind_of(path: str) -> Kind:
@@ -146,7 +133,7 @@ class AccessLog:
         self._emit = emit
         self._mode = mode
         self._most = most
-        self._waiting: deque[tuple[Visit, float]] = deque()
+        self._waiting: deque[tuple[Visit, float] | Event] = deque()
         self._dropped = 0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
@@ -161,12 +148,18 @@ class AccessLog:
 
     def add(self, visit: Visit, seconds: float) -> None:
         """Take note of a request that is over; never waits."""
-        if not self._mode:
-            return
+        if self._mode:
+            self._queue((visit, seconds))
+
+    def tell(self, event: Event) -> None:
+        """Write another event, whatever the mode; never waits."""
+        self._queue(event)
+
+    def _queue(self, line: tuple[Visit, float] | Event) -> None:
         if len(self._waiting) >= self._most:
             self._dropped += 1
-            return
-        self._waiting.append((visit, seconds))
+        else:
+            self._waiting.append(line)
 
     def _write(self) -> None:
         while not self._ending.wait(PAUSE):
@@ -176,12 +169,15 @@ class AccessLog:
     def _drain(self) -> None:
         with suppress(IndexError):
             while True:
-                visit, seconds = self._waiting.popleft()
-                event = visit.event(seconds)
-                self._emit(hide(event) if self._mode == "private" else event)
+                line = self._waiting.popleft()
+                self._emit(line if isinstance(line, Event) else self._describe(*line))
         dropped, self._dropped = self._dropped, 0
         if dropped:
             self._emit(GatewayLogDropped(count=dropped))
+
+    def _describe(self, visit: Visit, seconds: float) -> GatewayRequest:
+        event = visit.event(seconds)
+        return hide(event) if self._mode == "private" else event
 
 
 def hide(event: GatewayRequest) -> GatewayRequest:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sync_daemon.gateway import errors, hub
 from sync_daemon.gateway.errors import HubError
-from sync_daemon.gateway.lookup import Found, Lookup, in_thread
+from sync_daemon.gateway.lookup import Found, Lookup
 from sync_daemon.gateway.questions import Question, is_yes, make_cursor, read_form
 from sync_daemon.gateway.shelf import Snapshot
 
@@ -45,7 +45,7 @@ async def info(lookup: Lookup, found: Found, question: Question) -> Made:
         snapshot = await lookup.snapshot(found, edition)
         long = len(snapshot.files) > MANY
         list_files = partial(hub.siblings, snapshot, blobs=blobs)
-        value["siblings"] = await in_thread(list_files) if long else list_files()
+        value["siblings"] = await lookup.make(list_files) if long else list_files()
     if question.says("securityStatus"):
         value["securityRepoStatus"] = hub.NO_SCAN
     if wanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -32,7 +32,10 @@ STILL = 300
 selection of files was changed shows others at the same commit."""
 
 _OVERHEAD = 1500
-"""Bytes that an answer takes besides its body, roughly: its key, headers and objects."""
+"""Bytes that an answer takes besides what is counted, roughly: its objects."""
+
+Key = tuple[object, ...]
+"""What a question is known by."""
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -97,10 +100,10 @@ class Answers:
     def __init__(self, limit: int = IN_MEMORY) -> None:
         self._limit = limit
         self._shelf: Shelf | None = None
-        self._kept: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._kept: OrderedDict[Key, Answer] = OrderedDict()
         self._size = 0
 
-    def find(self, shelf: Shelf, key: Hashable) -> Answer | None:
+    def find(self, shelf: Shelf, key: Key) -> Answer | None:
         """Return the answer to a question, if it was given before from the same shelf."""
         if shelf is not self._shelf:
             self._shelf, self._size = shelf, 0
@@ -110,15 +113,17 @@ class Answers:
             self._kept.move_to_end(key)
         return found
 
-    def keep(self, shelf: Shelf, key: Hashable, answer: Answer) -> None:
+    def keep(self, shelf: Shelf, key: Key, answer: Answer) -> None:
         """Keep an answer, unless its shelf is not in force any more, or it is too long."""
         if shelf is not self._shelf or len(answer.body) > LONGEST_KEPT or key in self._kept:
             return
         self._kept[key] = answer
-        self._size += _cost(answer)
+        self._size += _cost(key, answer)
         while self._size > self._limit:
-            self._size -= _cost(self._kept.popitem(last=False)[1])
+            self._size -= _cost(*self._kept.popitem(last=False))
 
 
-def _cost(answer: Answer) -> int:
-    return len(answer.body) + _OVERHEAD
+def _cost(key: Key, answer: Answer) -> int:
+    """Return what an answer takes, with what the client itself wrote: that may be the most."""
+    words = sum(len(part) for part in key if isinstance(part, (bytes, str)))
+    return words + sum(len(value) for _, value in answer.headers) + len(answer.body) + _OVERHEAD

@@ -25,6 +25,7 @@ MOVING = 60
 
 NO_STORE = (b"cache-control", b"no-store")
 VARY = (b"vary", b"Authorization")
+VARY_BY_AGENT = (b"vary", b"Authorization, User-Agent")
 _TEXT_SUFFIXES = frozenset(
     {"", "cfg", "csv", "gitattributes", "gitignore", "ini", "jinja", "jsonl", "license", "md",
      "py", "rst", "toml", "tsv", "txt", "yaml", "yml"}
@@ -92,13 +93,15 @@ def show(path: str) -> RawHeaders:
     ]
 
 
-def keep(*, known: bool, by_commit: bool) -> RawHeaders:
+def keep(*, known: bool, by_commit: bool, by_agent: bool = False) -> RawHeaders:
     """Return how long an answer is good, and for whom: `known` came with a token.
 
     Only what anybody may read, by a name that never moves, may lie in a cache that all share.
+    `by_agent`: other programs are told something else, so a cache has to tell them apart.
     """
     whose = "private" if known else "public"
     life = f"max-age={YEAR}, immutable" if by_commit else f"max-age={MOVING}, must-revalidate"
     if known and not by_commit:
         life = "no-cache"
-    return [(b"cache-control", f"{whose}, {life}".encode()), VARY]
+    vary = VARY_BY_AGENT if by_agent else VARY
+    return [(b"cache-control", f"{whose}, {life}".encode()), vary]

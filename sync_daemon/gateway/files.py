@@ -77,14 +77,16 @@ class Files:
         (412), a client that is too old for the file (403) and a store that fails (500, 503).
         """
         agent = parse_agent(request.headers.get("user-agent"))
-        sized = entry.size <= self._largest_announced or not agent.limits_size
-        if not sized and agent.needs_size:
+        huge, is_head = entry.size > self._largest_announced, request.method == "HEAD"
+        if huge and agent.limits_size and agent.needs_size:
             raise _too_old()
+        sized = not huge or (is_head and not agent.limits_size)
         ids = describe(entry, snapshot.edition.commit, sized=sized)
-        kept = keep(known=request.state.caller.known, by_commit=by_commit)
+        known = request.state.caller.known
+        kept = keep(known=known, by_commit=by_commit, by_agent=huge and is_head)
         if _has_it(request, entry):
             return Answer(304, ids + kept)
-        if request.method == "HEAD":
+        if is_head:
             extent = _extent(Span(0, entry.size), entry) if sized else []
             return Answer(200, ids + show(entry.path) + kept + extent)
         span = _find_span(request, entry)

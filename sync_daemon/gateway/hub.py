@@ -19,7 +19,6 @@ from sync_daemon.gateway.shelf import DEFAULT_REVISION, Edition, Repository, Sna
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_SCAN = {"scansDone": False, "filesWithIssues": []}
-_PLURALS = {"model": "models", "dataset": "datasets", "space": "spaces"}
 Item = dict[str, Any]
 
 

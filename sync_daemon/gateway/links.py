@@ -37,7 +37,7 @@ class Links:
             return True
         if self._endpoint is None:
             return False
-        if request.url.scheme == "https" and self._endpoint.startswith("http:"):
+        if request.scope["scheme"] == "https" and self._endpoint.startswith("http:"):
             return False
         return agent.drops_token or "authorization" not in request.headers
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import SyncError
@@ -21,6 +21,10 @@ from sync_daemon.gateway.errors import HubError
 from sync_daemon.gateway.library import Library
 from sync_daemon.gateway.paths import Target
 from sync_daemon.gateway.shelf import DEFAULT_REVISION, Edition, Repository, Shelf, Snapshot
+
+MAKERS = 2
+"""Long answers that are made at the same time. They wait for nothing: more of them would only
+take the CPU from all others, and those that do wait, for a store, must not hold them up."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,6 +53,11 @@ class Lookup:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._makers = CapacityLimiter(MAKERS)
+
+    async def make(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a long answer in a thread of its own kind, of which there are few."""
+        return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._makers)
 
     def find(
         self, shelf: Shelf, caller: Caller, targets: Iterable[Target], query: bytes = b""

@@ -28,6 +28,9 @@ Network = IPv4Network | IPv6Network
 MOST_HOPS = 32
 """Addresses in one `X-Forwarded-For` that are looked at."""
 
+LONGEST_ADDRESS = 64
+"""Characters of an address with the name of an interface."""
+
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 _REMEMBERED = 4096
@@ -111,6 +114,8 @@ class Networks:
 
 def parse_address(text: str) -> IpAddress:
     """Return an address, of the kind that it really is. Raises ValueError."""
+    if len(text) > LONGEST_ADDRESS:
+        raise ValueError(text[:LONGEST_ADDRESS])
     address = ip_address(text.partition("%")[0])  # a link-local one may name its interface
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped

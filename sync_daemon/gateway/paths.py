@@ -24,6 +24,8 @@ _WITH_PATH = frozenset({"tree", "treesize"})
 _OTHER = frozenset({"xet-write-token", "safetensors-metadata", "preupload", "commit", "branch"})
 _LONG_REFS = frozenset({"heads", "tags", "pr", "convert"})
 _LONGEST_ID = 2
+_WHOLE = frozenset({"info", "page"})
+"""Readings that take all of a path for the id."""
 
 Rest = tuple[str, str | None, str]
 """What to do, the revision, and the path inside the repository."""
@@ -66,6 +68,30 @@ def read_file(segments: Sequence[str]) -> tuple[Target, ...]:
     return tuple(_targets(kind, f"/{segments[0]}/", segments[1:], _read_resolve))
 
 
+def read_page(segments: Sequence[str]) -> tuple[Target, ...]:
+    """Read `/NAME`, `/NAME/tree/REVISION` and those below /datasets; as `read_api`."""
+    kind = _FILES.get(segments[0], "model")
+    before, rest = ("/", segments) if kind == "model" else (f"/{segments[0]}/", segments[1:])
+    return tuple(_targets(kind, before, rest, _read_shown))
+
+
+def likeliest(path: str) -> Target | None:
+    """Return what a path is about, as far as the path alone can tell; None: no repository.
+
+    `/api/models/m/refs` may be a model `m/refs`, but who asks for it means the refs of `m`.
+    """
+    segments = path.split("/")[1:] or [""]
+    try:
+        if segments[0] == "api":
+            found = read_api(segments[1:])
+        else:
+            found = read_file(segments) or read_page(segments)
+    except UnicodeDecodeError:
+        return None
+    found = tuple(one for one in found if one.name[:1].isalnum())
+    return next((one for one in found if one.action not in _WHOLE), next(iter(found), None))
+
+
 def _targets(
     kind: str, before: str, segments: Sequence[str], read: Callable[[Sequence[str]], Rest | None]
 ) -> Iterator[Target]:
@@ -95,6 +121,12 @@ def _read_resolve(segments: Sequence[str]) -> Rest | None:
         return None
     revision, path = _read_revision(segments[1:])
     return "resolve", revision, path
+
+
+def _read_shown(segments: Sequence[str]) -> Rest | None:
+    if not segments:
+        return "page", None, ""
+    return ("page", _join(segments[1:]), "") if segments[0] == "tree" and segments[1:] else None
 
 
 def _read_cached(segments: Sequence[str]) -> Rest | None:

@@ -22,6 +22,9 @@ MOST_PARAMETERS = 200
 _HOST = re.compile(
     rb"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 )
+_DIGITS = 9
+"""Of a number in a query, at most."""
+
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 _YES = frozenset({"true", "1", "yes", "on"})
 
@@ -62,7 +65,7 @@ class Question:
     @cached_property
     def segments(self) -> Sequence[str]:
         """The path's segments as they were sent, without a final slash."""
-        found = self.path.decode("ascii", "replace").split("/")[1:]
+        found = self.path.decode("ascii", "replace").split("/")[1:] or [""]  # "*" has no slash
         return found[:-1] if len(found) > 1 and not found[-1] else found
 
     @property
@@ -89,13 +92,11 @@ class Question:
 
     def limit(self, most: int = PAGE) -> int:
         """Return how many entries a page shall have."""
-        text = self.one("limit")
-        return min(max(int(text), 1), most) if text.isdecimal() and text.isascii() else most
+        return min(max(read_number(self.one("limit"), most), 1), most)
 
     def page(self) -> int:
         """Return which page is asked for by number; the first is 0."""
-        text = self.one("p")
-        return int(text) if text.isdecimal() and text.isascii() and len(text) < 9 else 0  # noqa: PLR2004 - no page has more digits
+        return read_number(self.one("p"), 0)
 
     def cursor(self) -> str:
         """Return where the page before ended. Raises HubError 400."""
@@ -124,6 +125,12 @@ def read_form(data: bytes, most: int | None = MOST_PARAMETERS) -> list[tuple[str
         return parse_qsl(text, keep_blank_values=True, max_num_fields=most)
     except ValueError:
         raise HubError(400, None, f"More than {most} parameters") from None
+
+
+def read_number(text: str, otherwise: int) -> int:
+    """Return the number that a text is, or `otherwise` where it is none that makes sense."""
+    sound = len(text) <= _DIGITS and text.isascii() and text.isdecimal()
+    return int(text) if sound else otherwise
 
 
 def is_yes(text: str) -> bool:

@@ -24,9 +24,9 @@ from sync_daemon.gateway.answers import Answer, Answers, caching, make_answer, r
 from sync_daemon.gateway.callers import Caller
 from sync_daemon.gateway.errors import HubError
 from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.lookup import Found, Lookup, in_thread
+from sync_daemon.gateway.lookup import Found, Lookup
 from sync_daemon.gateway.paths import KINDS, Target, decode, read_api, read_file
-from sync_daemon.gateway.questions import Question, make_cursor
+from sync_daemon.gateway.questions import Question, make_cursor, read_number
 from sync_daemon.gateway.shelf import Repository, Shelf, Snapshot
 
 LARGEST_BODY = 4 * 1024**2
@@ -36,6 +36,7 @@ NOBODY = Caller()
 """Who came through no door: such a caller sees nothing."""
 
 _READING = frozenset({"GET", "HEAD"})
+_WHOAMI = b"/api/whoami-v2"
 _HARMLESS: Mapping[str, Any] = MappingProxyType(
     {
         "agent-harnesses": {"standardEnvVars": [], "harnesses": {}},
@@ -94,6 +95,8 @@ class Routes:
         shelf = self._library.shelf
         if question.method not in _READING:
             return await self._post(shelf, question, receive)
+        if question.path == _WHOAMI:  # of one caller alone, so it is not kept
+            return _show(_who(caller), question)
         key = question.key
         kept = self._answers.find(shelf, key)
         if kept is None:
@@ -122,7 +125,7 @@ class Routes:
             raise _unavailable(found.target)
         made = await action(self._lookup, found, question)
         if made.long:
-            return await in_thread(_show, made, question, by_commit=found.by_commit)
+            return await self._lookup.make(_show, made, question, by_commit=found.by_commit)
         return _show(made, question, by_commit=found.by_commit)
 
     def _elsewhere(self) -> ASGIApp:
@@ -142,8 +145,6 @@ class Routes:
 
     async def _special(self, shelf: Shelf, question: Question) -> Answer | None:
         match question.segments[1:]:
-            case ["whoami-v2"]:
-                return _show(_who(question.caller), question)
             case [kind] if kind in KINDS:
                 return _show(_list(shelf, KINDS[kind], question), question)
             case ["mirror", "manifests", *model, revision] if model:
@@ -205,8 +206,7 @@ def _list(shelf: Shelf, kind: str, question: Question) -> Made:
         ascending=question.one("direction", "-1") == "1",
     )
     found = catalog.find(shelf, kind, question.caller.may_read, search)
-    cursor, count = question.cursor(), question.limit()
-    start = int(cursor) if cursor.isdecimal() else 0
+    start, count = read_number(question.cursor(), 0), question.limit()
     more = (
         question.link(cursor=make_cursor(f"{start + count}")) if len(found) > start + count else ()
     )

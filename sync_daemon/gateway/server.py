@@ -31,11 +31,13 @@ from sync_daemon.gateway.access_log import AccessLog, Traffic
 from sync_daemon.gateway.app import make_app
 from sync_daemon.gateway.connections import (
     IDLE_SECONDS,
+    BoundedProtocol,
     Doors,
     make_protocol,
     open_files_for,
 )
 from sync_daemon.gateway.files import Files
+from sync_daemon.gateway.handshake import CountedProtocol, SecureServer
 from sync_daemon.gateway.keeper import Keeper
 from sync_daemon.gateway.library import Library
 from sync_daemon.gateway.networks import Networks
@@ -141,7 +143,7 @@ class Gateway:
             raise ConfigurationError(message, hint="write an address, such as 0.0.0.0:8080")
         open_files_for(self._settings.gateway.connections)
         self._socket = _listen(listen)
-        self._server = uvicorn.Server(self._configure())
+        self._server = self._make_server()
         self._open.enter_context(self._log)
         serve = partial(self._server.run, sockets=[self._socket])
         self._thread = threading.Thread(target=serve, name="gateway", daemon=True)
@@ -165,11 +167,12 @@ class Gateway:
         self._emit(GatewayStopped())
         return ended
 
-    def _configure(self) -> uvicorn.Config:
+    def _make_server(self) -> uvicorn.Server:
         rules, certificate = self._settings.gateway, self._certificate
         networks = Networks(rules.networks, rules.proxies)
         doors = Doors(networks, rules.client_connections, rules.connections)
-        return uvicorn.Config(
+        kind = CountedProtocol if certificate else BoundedProtocol
+        config = uvicorn.Config(
             self._app,
             loop="uvloop",
             lifespan="off",
@@ -177,14 +180,16 @@ class Gateway:
             log_level="warning",
             backlog=BACKLOG,
             timeout_graceful_shutdown=LAST_MOMENTS,
-            http=make_protocol(doors),
+            http=make_protocol(doors, kind=kind),
             ws="none",
             access_log=False,
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=IDLE_SECONDS,
-            ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         )
+        if certificate is None:
+            return uvicorn.Server(config)
+        return SecureServer(config, lambda: certificate.context)
 
 
 def _listen(address: Address) -> socket.socket:

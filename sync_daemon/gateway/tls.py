@@ -1,8 +1,8 @@
 """The gateway's certificate, which can be replaced while connections go on.
 
-The context that the server was given stays; each handshake is handed to the newest one behind
-it. So a new pair of files is tried as a whole before anybody gets to see it, and a wrong one
-changes nothing. Connections that are open keep what they began with.
+Each handshake asks for the newest context. So a new pair of files is tried as a whole before
+anybody gets to see it, and a wrong one changes nothing. Connections that are open keep what they
+began with.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _explain(error: Exception) -> str:
 
 
 class Certificate:
-    """The certificate that new connections get. `context` is for the server."""
+    """The certificate that new connections get. `context` is for the next handshake."""
 
     def __init__(self, tls: TlsFiles, emit: Emit) -> None:
         """Load the files. Raises ConfigurationError."""
@@ -90,12 +90,7 @@ class Certificate:
         self._lock = threading.Lock()
         self._stamp = _stamp(tls)
         self._wrong: _Stamp | None = None
-        self._newest = make_ssl_context(tls)
         self.context = make_ssl_context(tls)
-        self.context.sni_callback = self._hand_over
-
-    def _hand_over(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
-        connection.context = self._newest
 
     def refresh(self) -> bool:
         """Load the files if they have changed; return whether they were loaded.
@@ -124,7 +119,7 @@ class Certificate:
                 self._tell(error)
             self._wrong = stamp
             return False
-        self._newest, self._stamp, self._wrong = found, stamp, None
+        self.context, self._stamp, self._wrong = found, stamp, None
         self._emit(CertificateLoaded(cert_file=str(self._tls.cert_file)))
         return True
 

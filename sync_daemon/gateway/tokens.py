@@ -23,8 +23,9 @@ from sync_daemon.domain.errors import (
     PreconditionFailed,
     StoreRefused,
     StoreUnavailable,
+    SyncError,
 )
-from sync_daemon.domain.events import TokenUnreadable
+from sync_daemon.domain.events import TokensUnread, TokenUnreadable
 from sync_daemon.domain.tokens import (
     SECRET_BYTES,
     Token,
@@ -205,6 +206,7 @@ class Tokens:
         self._stored: dict[str, Stored] = {}
         self._by_digest: Mapping[str, Token] = {}
         self._read_at: float | None = None
+        self._is_unread = False
 
     def refresh(self) -> None:
         """Look what has changed: one listing, and a read for each token that did.
@@ -213,11 +215,22 @@ class Tokens:
         """
         with self._refreshing:
             began = self._clock.monotonic()
-            stored: dict[str, Stored] = {one.ident: one for one in self._book.read(self._stored)}
+            stored: dict[str, Stored] = {one.ident: one for one in self._read()}
             self._tell_unreadable(stored)
             self._stored = stored
             self._by_digest = {one.token.sha256: one.token for one in stored.values() if one.token}
             self._read_at = began
+
+    def _read(self) -> tuple[Stored, ...]:
+        try:
+            found = self._book.read(self._stored)
+        except SyncError as error:
+            if not self._is_unread:
+                self._emit(TokensUnread(error=str(error), hint=error.hint))
+            self._is_unread = True
+            raise
+        self._is_unread = False
+        return found
 
     def _tell_unreadable(self, stored: Mapping[str, Stored]) -> None:
         for ident, one in stored.items():

@@ -12,8 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from sync_daemon.domain import alert_rules as rules
-from sync_daemon.domain import events, keys
+from sync_daemon.domain import alert_rules as rules, events, keys
 from sync_daemon.domain.alerts import Alert, Book, Finding, Key, Version
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.events import Event

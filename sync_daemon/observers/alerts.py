@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from sync_daemon.domain import alert_rules as rules
-from sync_daemon.domain import keys
+from sync_daemon.domain import alert_rules as rules, keys
 from sync_daemon.domain.alerts import Alert, Book, parse_book
 from sync_daemon.domain.errors import PreconditionFailed, StoreRefused, SyncError
 from sync_daemon.domain.events import AlertsLost, AlertTold, Event

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import quote
 
-from huggingface_hub import get_session
-from huggingface_hub import utils as hub  # it documents more than its __all__ names
+from huggingface_hub import (
+    get_session,
+    utils as hub,  # it documents more than its __all__ names
+)
 
 from sync_daemon import __version__
 from sync_daemon.domain.digests import CommitId

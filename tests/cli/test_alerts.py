@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sync_daemon import alerting
+from sync_daemon.bootstrap import alerting
 from sync_daemon.config import load
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.events import VersionRefused

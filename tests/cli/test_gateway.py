@@ -18,6 +18,7 @@ import pytest
 from sync_daemon.stores.local import LocalStore
 from tests.support.daemon import Daemon
 from tests.support.published import Publisher
+from tests.support.waiting import wait_until
 
 PATIENCE = 15
 
@@ -98,10 +99,7 @@ def test_what_is_published_meanwhile_is_served(tmp_path: Path, publisher: Publis
     with started(write(tmp_path, refresh="1s")) as (_, host):
         assert ask(host, "/api/models/org/n")[0] == 401
         publisher.publish("n", "main", {"f": b"f"}, repo="org/n")
-        deadline = time.monotonic() + PATIENCE
-        while ask(host, "/org/n/resolve/main/f") != (200, b"f"):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: ask(host, "/org/n/resolve/main/f") == (200, b"f"))
 
 
 def test_an_address_that_is_taken_is_a_wrong_configuration(

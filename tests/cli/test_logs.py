@@ -17,7 +17,7 @@ from sync_daemon.engine.owner import Owner, this_process
 from tests.cli.conftest import Cli
 from tests.support.daemon import COMMAND, Daemon
 from tests.support.hub import Fault, Hub, Status, Synthetic
-from tests.support.running import wait_until
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 MODEL = {"name": "m", "repo": "org/m"}

@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.hub import Fault, Hub, Stall, Synthetic
+from tests.support.waiting import wait_until
 
 PATIENCE = 10
 """Seconds within which a command must be gone; the YAML waits 60 s for the next byte."""
@@ -28,13 +29,6 @@ def write(tmp_path: Path, store: dict[str, str], **sections: Any) -> Daemon:
     }
     daemon.write(json.dumps(document | sections))
     return daemon
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < deadline, "it never came that far"
-        time.sleep(0.02)
 
 
 def end(process: subprocess.Popen[str], *numbers: signal.Signals) -> tuple[int, str]:
@@ -63,7 +57,7 @@ def test_a_second_signal_ends_a_run_that_waits_for_its_origin(
             origins={"hf": {"type": "huggingface", "endpoints": [hub.endpoint]}},
         )
         with daemon.start("run-once") as process:
-            wait_for(lambda: hub.count("cdn"))
+            wait_until(lambda: hub.count("cdn"))
             assert end(process, number, number)[0] == 130
         hub.faults.clear()
         assert daemon.sync().versions()["m@main"]["status"] == "published"

@@ -193,7 +193,7 @@ def test_selections_of_one_version_do_not_mix(machine: Machine, hub: Hub, repo: 
     assert set(tree(machine.home / "other")) == {"config.json", "data/vocab.txt"}
     with pytest.raises(NotInCache):
         machine.pull(offline_mode=True)
-    with pytest.raises(VersionRefused, match="none of the 3 files"):
+    with pytest.raises(VersionRefused, match=r"^org/m@main: none of the 3 files"):
         machine.pull(include=["*.nothing"])
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Mirror, hub, mirror  # noqa: F401 - fixtures
-from tests.support.gateway import Serving, serving
+from tests.support.running import Running, running
 
 READER = Path(__file__).with_name("reader.py")
 ENVIRONMENTS = Path(__file__).parents[2] / ".venv" / "clients"
@@ -96,18 +96,25 @@ def make_client(tmp_path: Path) -> Make:
     return make
 
 
-Serve = Callable[..., Serving]
+Serve = Callable[..., Running]
 
 
 @pytest.fixture
 def serve(mirror: Mirror) -> Iterator[Serve]:  # noqa: F811 - the fixture
     """Sync what a YAML names and serve it."""
+
+    def end(found: Running) -> None:
+        code, _ = found.end()
+        assert code == 0, found.lines
+
     with ExitStack() as stack:
 
-        def start(*models: dict[str, Any], code: int = 0, **gateway: Any) -> Serving:
+        def start(*models: dict[str, Any], code: int = 0, **gateway: Any) -> Running:
             rules = {"listen": "127.0.0.1:0", "anonymous": True, "refresh": "1s"} | gateway
             mirror.write(*models, gateway=rules)
             mirror.sync(code=code)
-            return stack.enter_context(serving(mirror.daemon))
+            found = stack.enter_context(running(mirror.daemon, verb="gateway"))
+            stack.callback(end, found)
+            return found
 
         yield start

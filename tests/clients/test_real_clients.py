@@ -46,9 +46,9 @@ def test_snapshots_are_whole_and_the_second_call_moves_nothing(
     found = client("snapshot", "org/one")
     assert found["files"] == expected | {"model.safetensors": weights.sha256}
     assert commit in found["folder"]
-    before = len(server.events("gateway.request"))
+    before = len(server.told("gateway.request"))
     assert client("snapshot", "org/one") == found
-    again = [line for line in server.events("gateway.request")[before:] if line["kind"] == "file"]
+    again = [line for line in server.told("gateway.request")[before:] if line["kind"] == "file"]
     assert sum(int(str(line["bytes"])) for line in again) == 0
     for revision in ("1.0", "v1"):
         assert client("snapshot", "one", revision=revision)["files"] == {

@@ -4,8 +4,7 @@ import contextlib
 from pathlib import Path
 
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sync_daemon.config import ConfigError, json_schema, load
 

@@ -275,6 +275,20 @@ def test_two_entries_for_the_same_revision_draw_a_warning() -> None:
     assert "same revision of o/a as a@main" in warning.message
 
 
+@pytest.mark.parametrize(
+    ("versions", "answer"),
+    [
+        ('{name: "1.0", revision: main}, {name: "1.10", revision: main}', "a@1.10"),
+        ('{name: "2.0", revision: main}, {name: main, revision: main}', "a@main"),
+    ],
+)
+def test_the_warning_names_the_version_that_the_gateway_takes(versions: str, answer: str) -> None:
+    """Of one model that is the newest by version order, or the one named as the revision."""
+    document = "version: 1\nstore: {url: s3://ai-mirror}\nmodels: [{name: a, repo: o/a, "
+    (warning,) = read(f"{document}versions: [{versions}]}}]").warnings
+    assert f"the gateway answers with {answer} by" in str(warning)
+
+
 def test_a_file_without_models_draws_a_warning() -> None:
     (warning,) = read("version: 1\nstore: {url: s3://ai-mirror}").warnings
     assert "no models" in warning.message

@@ -1,13 +1,13 @@
 """sd_notify: what is sent where, and nothing at all without a socket."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from sync_daemon.daemon.notify import Notifier
 from tests.support.notify import NotifySocket
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("abstract", [True, False])
@@ -19,9 +19,7 @@ def test_messages_arrive_in_either_kind_of_socket(*, abstract: bool, tmp_path: P
         notifier.status("two\nlines")
         notifier.feed()
         notifier.stopping()
-        deadline = time.monotonic() + 5
-        while "STOPPING" not in systemd.states() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: "STOPPING" in systemd.states())
     assert [lines for _, lines in systemd.messages] == [
         {"READY": "1"},
         {"STATUS": "two lines"},

@@ -38,6 +38,7 @@ from sync_daemon.ports import StoreCapacity
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeClock
 from tests.support.metrics_story import told
+from tests.support.waiting import wait_until
 
 Get = Callable[..., HTTPResponse]
 
@@ -201,10 +202,7 @@ def test_one_connection_too_many_is_told_so_and_the_others_are_served_on(web: We
         assert first.getresponse().status == 200
         for connection in idle:
             connection.close()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and ask(web, "/healthz")[0].status != 200:
-        time.sleep(0.05)
-    assert ask(web, "/healthz")[0].status == 200
+    wait_until(lambda: ask(web, "/healthz")[0].status == 200)
 
 
 def test_a_port_in_use_is_an_error_of_the_configuration(web: Web) -> None:

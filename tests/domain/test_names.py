@@ -1,8 +1,7 @@
 """Names: what is hostile is refused by the types, what is merely odd is kept exactly."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sync_daemon.domain.errors import InvalidName
 from sync_daemon.domain.names import ModelName, RepoPath, VersionName, find_file_and_folder

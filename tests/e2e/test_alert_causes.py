@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sync_daemon import alerting
+from sync_daemon.bootstrap import alerting
 from sync_daemon.config import load
 from sync_daemon.daemon.jobs import Job
 from sync_daemon.daemon.work import Work
@@ -25,8 +25,9 @@ from sync_daemon.domain.report import Failure
 from sync_daemon.stores.memory import MemoryStore
 from tests.daemon.test_service import HOUR, Bench
 from tests.support.hub import Fault, Hub, Status, Synthetic
-from tests.support.running import Place, running, wait_until
+from tests.support.running import Place, running
 from tests.support.sinks import AlertSink, alert_sink
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 SLOW = 12 * MIB

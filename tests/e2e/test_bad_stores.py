@@ -24,12 +24,13 @@ import pytest
 from sync_daemon.cli.main import exit_code
 from sync_daemon.domain.errors import SyncError
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, EXIT_UNREACHABLE
+from sync_daemon.engine.limits import MIB, Limits
 from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.run import Engine
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import MIB, Limits, Transfer
+from sync_daemon.engine.transfer import Transfer
 from sync_daemon.engine.vault import Vault
 from sync_daemon.stores.s3 import S3Store
 from tests.e2e.conftest import Mirror

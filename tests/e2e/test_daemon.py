@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.hub import Hub, Synthetic
 from tests.support.notify import NotifySocket
-from tests.support.running import WITHIN, Place, running, wait_until
+from tests.support.running import WITHIN, Place, running
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 

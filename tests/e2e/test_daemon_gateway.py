@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.daemon import Daemon
-from tests.support.running import Running, wait_until
+from tests.support.running import Running
+from tests.support.waiting import wait_until
 
 
 def write(folder: Path, **sections: Any) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.hub import Hub
-from tests.support.running import Place, Running, running, wait_until
+from tests.support.running import Place, Running, running
+from tests.support.waiting import wait_until
 
 SECRET, OTHER, TOKEN = "first-webhook-secret", "other-webhook-secret", "token-of-the-run-api"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.e2e.conftest import Mirror
 from tests.support.hub import Hub, Synthetic
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 SLOW: dict[str, Any] = {"connections": 4, "part_size": "5MiB", "memory": "40MiB"}
@@ -55,9 +56,7 @@ def test_sigterm_ends_in_130_and_the_next_run_completes(mirror: Mirror, hub: Hub
     mirror.write(entry(), transfer=SLOW)
     hub.rate_per_connection = MIB
     with mirror.daemon.start("run-once", "--json") as process:
-        deadline = time.monotonic() + 20
-        while not hub.cdn_bytes() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(hub.cdn_bytes)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
@@ -74,9 +73,7 @@ def test_two_processes_do_not_do_the_same_work(mirror: Mirror, hub: Hub) -> None
     mirror.write(entry(), transfer=SLOW)
     hub.rate_per_connection = 4 * MIB
     first = mirror.daemon.start("run-once", "--json")
-    deadline = time.monotonic() + 20
-    while not hub.cdn_bytes() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(hub.cdn_bytes)
     second = mirror.daemon.sync()
     assert second.code == 5, second.err
     assert second.versions()["m@main"]["status"] == "skipped"
@@ -95,9 +92,7 @@ def test_a_killed_file_goes_on_where_it_was(mirror: Mirror, hub: Hub) -> None:
     mirror.write(entry(), transfer=SLOW)
     hub.rate_per_connection = rate
     with mirror.daemon.start("run-once", "--json") as process:
-        deadline = time.monotonic() + 60
-        while sum(hub.cdn_bytes().values()) < 56 * MIB and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: sum(hub.cdn_bytes().values()) >= 56 * MIB, seconds=60)
         process.kill()
         process.communicate()
     assert mirror.published() == {}

@@ -26,9 +26,10 @@ from tests.support.daemon import Daemon, Ran
 from tests.support.hub import Corrupt, Fault, Hub, RedirectTo, ReplaceBody, Status, Synthetic
 from tests.support.proxy import ForwardProxy
 from tests.support.rehash import Bucket
-from tests.support.running import Running, wait_until
+from tests.support.running import Running
 from tests.support.servers import BUCKET, S3Server, make_client
 from tests.support.sinks import AlertSink, alert_sink
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 TOKEN = "hf_tokenOFtheHUB0123456789"

@@ -9,9 +9,10 @@ import pytest
 from sync_daemon.domain.alert_rules import Thresholds
 from sync_daemon.domain.events import AlertTold, BlobStored, Event
 from sync_daemon.engine.history import PastRuns
+from sync_daemon.engine.limits import MIB, Limits
 from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import MIB, Limits, Transfer
+from sync_daemon.engine.transfer import Transfer
 from sync_daemon.observers.alert_scope import Scope
 from sync_daemon.observers.alerts import Alerts, Facts
 from sync_daemon.observers.delivery import Delivery

@@ -22,7 +22,7 @@ from sync_daemon.engine.doctor import (
     check_upload_life,
     worst,
 )
-from sync_daemon.engine.transfer import Limits
+from sync_daemon.engine.limits import Limits
 from sync_daemon.ports import Capabilities, Content, Origin
 from sync_daemon.stores.memory import MemoryStore
 from sync_daemon.stores.minio_admin import parse_length

@@ -6,9 +6,9 @@ import pytest
 
 from sync_daemon.domain.errors import StoreUnavailable
 from sync_daemon.domain.report import RunReport
+from sync_daemon.engine.limits import MIB
 from sync_daemon.engine.locks import EXPIRY
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import MIB
 from sync_daemon.ports import ObjectStore
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import BreakingStore, FakeOrigin, StoreTime, running, wanted

@@ -17,9 +17,10 @@ from sync_daemon.domain.errors import DigestMismatch, OriginLied, OriginUnavaila
 from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.names import ModelName, RepoPath
 from sync_daemon.engine.blob import Fetch, Receipt
+from sync_daemon.engine.limits import MIB, Limits
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import Throttle
-from sync_daemon.engine.transfer import MIB, Limits, Transfer
+from sync_daemon.engine.transfer import Transfer
 from sync_daemon.meter import Meter
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import BytesReader, FakeClock, FakeOrigin, Recorder

@@ -11,8 +11,8 @@ from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.errors import OriginRefused
 from sync_daemon.engine.hours import Hours
+from sync_daemon.engine.limits import MIB, Limits
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import MIB, Limits
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeOrigin, Recorder, running, wanted
 

@@ -16,10 +16,11 @@ from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.names import ModelName, RepoPath
 from sync_daemon.engine.blob import Fetch
 from sync_daemon.engine.journal import ABANDONED, STALE
+from sync_daemon.engine.limits import MIB, Limits
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.sha256 import new_sha256, resume_sha256
 from sync_daemon.engine.throttle import Throttle
-from sync_daemon.engine.transfer import MIB, Limits, Transfer
+from sync_daemon.engine.transfer import Transfer
 from sync_daemon.meter import Meter
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeClock, FakeOrigin, Recorder, StoreTime
@@ -367,7 +368,7 @@ def test_a_file_whose_every_part_is_there_is_only_completed() -> None:
 def test_a_stop_that_comes_with_the_last_part_does_not_undo_the_file() -> None:
     scene = Scene()
     with scene.transfer() as moving:
-        stop = moving._stop
+        stop = moving._queue._stop
         scene.origin.on_open = lambda _: stop.set() if len(scene.origin.opened) == 10 else None
         future, _ = moving.submit(scene.fetch())
     assert future.result().size == len(DATA)

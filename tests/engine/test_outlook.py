@@ -11,9 +11,9 @@ from sync_daemon.bootstrap import upload_life
 from sync_daemon.config import load
 from sync_daemon.domain.events import BytesMoved, Event
 from sync_daemon.domain.report import VersionReport
+from sync_daemon.engine.limits import Limits
 from sync_daemon.engine.outlook import Life, Outlook, Speed
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import Limits
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeClock, FakeOrigin, running, wanted
 from tests.support.servers import S3Server

@@ -15,8 +15,8 @@ from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.domain.report import RunReport
 from sync_daemon.domain.selection import Selection
 from sync_daemon.domain.wanted import Wanted, WantedTags
+from sync_daemon.engine.limits import MIB
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import MIB
 from sync_daemon.ports import ObjectStore
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeOrigin, Recorder, running, wanted

@@ -22,10 +22,11 @@ from sync_daemon.domain.listing import RemoteFile, Repository
 from sync_daemon.domain.names import ModelName, RepoPath
 from sync_daemon.engine.blob import Fetch, Receipt
 from sync_daemon.engine.buffers import Buffer, Buffers
+from sync_daemon.engine.limits import MIB, Limits
 from sync_daemon.engine.pace import FAST, Pace
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.throttle import CHUNK, Throttle
-from sync_daemon.engine.transfer import MIB, Limits, Transfer
+from sync_daemon.engine.transfer import Transfer
 from sync_daemon.meter import Meter
 from sync_daemon.ports import Capabilities, ObjectStore
 from sync_daemon.stores.memory import MemoryStore
@@ -104,11 +105,11 @@ def test_the_buffers_never_exceed_the_memory() -> None:
     files = {f"f{n}": os.urandom(n * MIB // 2) for n in range(12)}
     store, origin = MemoryStore(), Contents(files)
     with transfer(store) as moving:
-        moving._buffers = Watched(8 * MIB)
+        moving._queue._buffers = Watched(8 * MIB)
         futures = [moving.submit(origin.fetch(path))[0] for path in files]
     assert all(future.result() for future in futures)
     assert max(taken) <= 8 * MIB
-    assert moving._buffers._taken == 0, "every buffer was given back"
+    assert moving._queue._buffers._taken == 0, "every buffer was given back"
 
 
 def test_buffers_are_reused() -> None:
@@ -144,7 +145,7 @@ def idle(store: ObjectStore, limits: Limits) -> Transfer:
 
 def picks(moving: Transfer, count: int) -> list[str]:
     """What `count` workers would begin with, one after the other."""
-    chosen = [moving._next() for _ in range(count)]
+    chosen = [moving._queue.next() for _ in range(count)]
     return [str(task[0].fetch.file.path) for task in chosen if task]
 
 
@@ -160,7 +161,7 @@ def test_small_files_overtake_a_large_one_but_leave_it_a_share() -> None:
 def test_one_large_file_leaves_half_of_the_memory_to_others() -> None:
     origin = Contents({"large": bytes(30 * MIB), "other": os.urandom(9 * MIB)})
     moving = idle(MemoryStore(), Limits(connections=8, part_size=MIB, memory=16 * MIB))
-    moving._pace.limit = 16
+    moving._queue.pace.limit = 16
     for path in origin.files:
         moving.submit(origin.fetch(path))
     assert picks(moving, 16) == ["large"] * 8 + ["other"] * 8
@@ -419,7 +420,7 @@ def test_several_ranges_fill_one_part_unless_the_origin_is_fast(*, fast: bool) -
     size = 40 * MIB + 5
     store, origin = MemoryStore(), Contents({"f": os.urandom(size)})
     with transfer(store, Limits(connections=4, part_size=16 * MIB, memory=64 * MIB)) as moving:
-        moving._pace.fast = fast
+        moving._queue.pace.fast = fast
         future, _ = moving.submit(origin.fetch("f"))
     assert store.get(keys.blob(future.result().sha256)).data == origin.files["f"]
     starts = sorted(start for _, start, _ in origin.opened)

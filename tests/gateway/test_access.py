@@ -57,8 +57,15 @@ def test_health_needs_no_token(closed: Door, path: str) -> None:
     assert closed.ask(path).inside
 
 
+def test_the_style_of_pages_needs_no_token(closed: Door) -> None:
+    """A browser that opened a deeper page shows its password below that path only."""
+    assert closed.ask("/-/style.css").inside
+    assert closed.ask("/-/style.css", token=WRONG_ONE).inside
+
+
 @pytest.mark.parametrize(
-    "path", ["/healthz/", "//healthz", "/healthz/../api/models/a", "/x/healthz"]
+    "path",
+    ["/healthz/", "//healthz", "/healthz/../api/models/a", "/x/healthz", "/-/style.css/x", "/-/"],
 )
 def test_what_only_looks_like_health_needs_one(closed: Door, path: str) -> None:
     assert closed.ask(path).status == 401

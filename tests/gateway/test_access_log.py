@@ -12,7 +12,9 @@ from sync_daemon.gateway.access_log import AccessLog, Visit, family_of, kind_of
 from sync_daemon.observers.declared import Declared
 from sync_daemon.observers.metrics import Metrics
 from tests.support.door import Door, open_door
+from tests.support.waiting import wait_until
 
+COMMIT = "0123456789" * 4
 AGENT = "transformers/5.23.0; hf_hub/2.4.0; python/3.11"
 
 
@@ -23,7 +25,7 @@ def visit(path: str) -> GatewayRequest:
 def asked(door: Door, secret: str) -> list[GatewayRequest]:
     door.ask("/org/model/resolve/refs%2Fpr%2F1/a%20b.json?token=sdm_leak", secret, User_Agent=AGENT)
     door.ask("/api/models/org/model", "sdm_" + "A" * 49)
-    door.wait_for(lambda: len(door.logged()) == 2)
+    wait_until(lambda: len(door.logged()) == 2)
     return door.logged()
 
 
@@ -63,7 +65,7 @@ def test_the_id_of_a_request_is_told_to_the_client_and_taken_from_proxies_only()
     with open_door(anonymous=True) as door:
         own = door.ask(X_Request_Id="1234567890abcdef").headers["x-request-id"]
         assert own != "1234567890abcdef"
-        door.wait_for(lambda: len(door.logged()) == 1)
+        wait_until(lambda: len(door.logged()) == 1)
         assert door.logged()[0].request == own
     with open_door(anonymous=True, proxies=["127.0.0.1/32"]) as door:
         assert door.ask(X_Request_Id="1234567890abcdef").headers["x-request-id"].endswith("cdef")
@@ -77,10 +79,17 @@ def test_the_id_of_a_request_is_told_to_the_client_and_taken_from_proxies_only()
         ("/datasets/org/d/resolve/v%2F1/x/y", "file", "org/d", "v/1"),
         ("/api/models/gpt2", "api", "gpt2", None),
         ("/api/models/org/m/refs", "api", "org/m", None),
+        ("/api/models/m/refs", "api", "m", None),
+        ("/api/models/m/commits/v%2F1", "api", "m", "v/1"),
+        ("/api/models/org/m/treesize/main/a", "api", "org/m", "main"),
+        (f"/api/resolve-cache/models/m/{COMMIT}/x/y", "file", "m", COMMIT),
+        ("/org/m/tree/v1", "page", "org/m", "v1"),
+        ("/datasets/d", "page", "d", None),
+        ("/api/models/%FF/refs", "api", None, None),
         ("/api/models/org/m/revision/main", "api", "org/m", "main"),
         ("/api/datasets/org/d/tree/main/a", "api", "org/d", "main"),
         ("/api/models/org/m/paths-info/main", "api", "org/m", "main"),
-        ("/api/resolve-cache/models/org/m/abc/x", "file", "org/m", "abc"),
+        (f"/api/resolve-cache/models/org/m/{COMMIT}/x", "file", "org/m", COMMIT),
         ("/api/whoami-v2", "api", None, None),
         ("/", "page", None, None),
         ("/healthz", "health", None, None),
@@ -142,7 +151,7 @@ def test_requests_are_counted_by_kind_and_class() -> None:
         def count(**labels: str) -> float:
             return metrics.registry.get_sample_value(name, labels) or 0.0
 
-        door.wait_for(lambda: count(kind="health", status="2xx") == 1)
+        wait_until(lambda: count(kind="health", status="2xx") == 1)
         assert count(kind="file", status="2xx") == 1
         assert count(kind="file", status="4xx") == 1
     value = metrics.registry.get_sample_value

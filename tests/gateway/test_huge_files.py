@@ -94,6 +94,20 @@ def test_the_head_of_a_huge_file_leaves_out_the_size_for_these_clients_only(gate
     assert large["content-length"] == str(LIMIT)
 
 
+def test_a_cache_in_front_keeps_the_heads_of_a_huge_file_apart(gate: Gate) -> None:
+    """Of all others, and of the bytes, it needs one copy for all programs."""
+    path, agents = gate.path("huge.gguf"), (NEW, "curl/8")
+    for agent in agents:
+        assert ask(gate, "HEAD", path, User_Agent=agent)[1]["vary"] == "Authorization, User-Agent"
+    large = ask(gate, "HEAD", gate.path("large.gguf"), User_Agent=NEW)[1]
+    bodies = [ask(gate, "GET", path, User_Agent=agent)[1] for agent in agents]
+    assert {one["vary"] for one in (large, *bodies)} == {"Authorization"}
+    for told in bodies:
+        del told["date"]
+    assert bodies[0] == bodies[1]
+    assert bodies[0]["content-length"] == str(len(BODY))
+
+
 @pytest.mark.parametrize("agent", OLD)
 def test_a_client_that_cannot_take_it_is_told_what_can(gate: Gate, agent: str) -> None:
     status, headers, _ = ask(gate, "HEAD", gate.path("huge.gguf"), User_Agent=agent)

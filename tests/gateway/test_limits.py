@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from sync_daemon.gateway.connections import Patience, open_files_for
 from sync_daemon.gateway.limits import Crowd, Rates
 from tests.support.door import Door, open_door
+from tests.support.waiting import wait_until
 
 HASTY = Patience(head=0.3, sending=0.3, largest_head=4096)
 
@@ -85,7 +86,7 @@ def test_a_head_that_does_not_come_is_cut(hasty: Door, pieces: tuple[bytes, ...]
     seconds, answer = seconds_until_cut(hasty, *pieces)
     assert seconds < 2
     assert answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 400"))
-    hasty.wait_for(lambda: hasty.doors.total == 0)
+    wait_until(lambda: hasty.doors.total == 0)
 
 
 def test_a_second_head_that_does_not_come_is_cut(hasty: Door) -> None:
@@ -110,7 +111,7 @@ def test_a_large_head_is_refused(hasty: Door, size: int) -> None:
         with_end.start()
         assert all_of(line)[:12] in {b"HTTP/1.1 431", b""}
         with_end.join()
-    hasty.wait_for(lambda: hasty.doors.total == 0)
+    wait_until(lambda: hasty.doors.total == 0)
 
 
 def _send(line: socket.socket, data: bytes) -> None:
@@ -163,15 +164,15 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut() -> None:
     with open_door(endless, anonymous=True, patience=HASTY) as door, door.connect() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
-        door.wait_for(lambda: door.doors.total == 1)
-        door.wait_for(lambda: door.doors.total == 0)
+        wait_until(lambda: door.doors.total == 1)
+        wait_until(lambda: door.doors.total == 0)
 
 
 def test_one_connection_too_many_is_told_to_wait() -> None:
     with open_door(anonymous=True, client_connections=3) as door, ExitStack() as lines:
         for _ in range(3):
             lines.enter_context(door.connect())
-        door.wait_for(lambda: door.doors.total == 3)
+        wait_until(lambda: door.doors.total == 3)
         answer = door.ask()
         assert answer.status == 429
         assert answer.headers["retry-after"] == "1"
@@ -179,10 +180,10 @@ def test_one_connection_too_many_is_told_to_wait() -> None:
     with open_door(anonymous=True, connections=2) as door, ExitStack() as lines:
         for _ in range(2):
             lines.enter_context(door.connect())
-        door.wait_for(lambda: door.doors.total == 2)
+        wait_until(lambda: door.doors.total == 2)
         assert door.ask().status == 429
         lines.close()
-        door.wait_for(lambda: door.doors.total == 0)
+        wait_until(lambda: door.doors.total == 0)
         assert door.ask().inside
 
 
@@ -205,7 +206,7 @@ def test_behind_a_proxy_clients_are_counted_one_by_one() -> None:
         ]
         for thread in threads:
             thread.start()
-        door.wait_for(lambda: bool(found))
+        wait_until(lambda: bool(found))
         other = threading.Thread(
             target=lambda: found.append(door.ask(X_Forwarded_For="192.0.2.2").status)
         )
@@ -255,7 +256,7 @@ def test_huggingface_hub_waits_as_long_as_it_is_told() -> None:
         began = time.monotonic()
         assert list(api.list_repo_tree("a/b")) == []
         assert 1 < time.monotonic() - began < 5
-        door.wait_for(lambda: len(door.logged()) == 4)
+        wait_until(lambda: len(door.logged()) == 4)
         assert [event.status for event in door.logged()] == [200, 200, 429, 200]
 
 

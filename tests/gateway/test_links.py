@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
-from urllib.request import Request as Ask
-from urllib.request import urlopen
+from urllib.request import Request as Ask, urlopen
 
 import boto3
 import pytest
@@ -185,6 +184,14 @@ def test_only_clients_that_get_there_are_sent_to_the_bucket(
     with closing(store):
         links = Links(store, make_settings(settings))
         assert links.fits(request(scheme, token), parse_agent(agent), size) is fits
+
+
+def test_a_host_that_is_none_does_no_harm() -> None:
+    store = S3Store(BUCKET, endpoint="http://127.0.0.1:1", access_key="a", secret_key="b")
+    asked = request("http", None)
+    asked.scope["headers"] = [(b"host", b"[")]
+    with closing(store):
+        assert Links(store, make_settings(PUBLIC)).fits(asked, parse_agent(HUB), MIB)
 
 
 def test_a_store_without_links_sends_the_bytes_itself(tmp_path: Path) -> None:

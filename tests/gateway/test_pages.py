@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,16 @@ from sync_daemon.domain import keys
 from sync_daemon.domain.alerts import Book, Finding
 from sync_daemon.domain.manifest import ModelFacts
 from sync_daemon.domain.names import ModelName, VersionName
+from sync_daemon.engine.browse import Browser
+from sync_daemon.engine.retry import Retry
+from sync_daemon.gateway.library import Library
+from sync_daemon.gateway.pages.overview import Collector, Coming
+from sync_daemon.ports import ObjectInfo
 from sync_daemon.stores.local import LocalStore
+from sync_daemon.stores.memory import MemoryStore
+from tests.support.fakes import FakeClock
 from tests.support.published import MORNING, Publisher, Serving, serving, sha1
+from tests.support.waiting import wait_until
 
 HOSTILE = "<script>alert(1)</script>&'\".bin"
 SHARED = b"s" * 3000
@@ -134,6 +143,33 @@ def test_the_style_is_kept_by_the_browser(served: Serving) -> None:
     assert served.ask("/-/style.css", If_None_Match=first.headers["etag"]).status == 304
 
 
+class HangingStore(LocalStore):
+    """Says nothing about runs until it is let go."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.let_go = threading.Event()
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        if prefix.startswith("runs"):
+            self.let_go.wait(30)
+        return super().list(prefix, start_after)
+
+
+def test_a_store_that_hangs_does_not_hold_up_pages(tmp_path: Path) -> None:
+    """What is in memory is shown, and how things stand as soon as that is known."""
+    fill(tmp_path)
+    store = HangingStore(tmp_path)
+    with serving(tmp_path, store, make=make_gateway) as served:
+        try:
+            for path in ("/", "/org/one", "/"):
+                assert "org/one" in text(served, path)
+            assert "still being read" in text(served, "/")
+        finally:
+            store.let_go.set()
+        wait_until(lambda: "still being read" not in text(served, "/"))
+
+
 def test_alerts_that_fire_are_shown(tmp_path: Path) -> None:
     store = fill(tmp_path)
     finding = Finding("stale", (("model", "set"),), 3, 2, "set@main is <old>")
@@ -149,6 +185,28 @@ def test_a_version_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     store.put(keys.current(ModelName("set"), VersionName("main")), b"{damaged")
     with serving(tmp_path, store, make=make_gateway) as served:
         assert "set@main: " in text(served, "/")
+
+
+def test_of_a_crowd_one_waits_for_a_store_that_hangs() -> None:
+    held, asked = threading.Event(), threading.Event()
+
+    def hang(_: datetime) -> tuple[Coming, ...]:
+        asked.set()
+        held.wait(30)
+        return ()
+
+    store, clock = MemoryStore(), FakeClock()
+    retry = Retry(1, lambda event: None, clock)
+    collector = Collector(Library(store, retry), Browser(store, retry), clock, hang)
+    first = threading.Thread(target=collector.collect)
+    first.start()
+    assert asked.wait(30)
+    assert collector.collect().troubles == (
+        "the figures are still being read: look again in a moment",
+    )
+    held.set()
+    first.join()
+    assert collector.collect().troubles == ()
 
 
 def test_a_reader_of_some_models_learns_nothing_of_the_others(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sync_daemon.gateway.ranges import Span, holds_tag, parse_range
 
@@ -68,6 +69,24 @@ def test_a_range_is_cut_at_the_end_of_the_file(start: int, length: int, size: in
     span = parse_range(f"bytes={start}-{start + length}", size)
     expected = Span(start, min(start + length + 1, size), partial=True) if start < size else None
     assert span == expected
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["bytes=0-" + " " * 30_000 + "x", "bytes=" + " " * 30_000 + "x", "bytes" + "\t" * 30_000 + "x",
+     "bytes=0-9" + "," * 30_000, "bytes=" + "0" * 30_000 + "-"],
+)  # fmt: skip
+def test_a_header_made_to_be_slow_means_the_whole_file_at_once(header: str) -> None:
+    began = time.monotonic()
+    assert parse_range(header, 100) == Span(0, 100)
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.parametrize("filling", [",", " ", "\t", '"', "W/", 'W/"', ', "'])
+def test_a_list_of_tags_made_to_be_slow_is_read_at_once(filling: str) -> None:
+    began = time.monotonic()
+    assert holds_tag(filling * 30_000 + ' x "a"', '"a"', weak=True) in {True, False}
+    assert time.monotonic() - began < 0.5
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,12 +11,19 @@ from urllib.parse import quote
 import pytest
 
 from sync_daemon.domain.errors import StoreUnavailable
+from sync_daemon.gateway.questions import make_cursor
 from sync_daemon.ports import Content
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
-from tests.support.published import SAMPLE as FILES
-from tests.support.published import SAMPLE_COMMIT as COMMIT
-from tests.support.published import Publisher, Reply, Serving, publish_sample, serving, sha1
+from tests.support.published import (
+    SAMPLE as FILES,
+    SAMPLE_COMMIT as COMMIT,
+    Publisher,
+    Reply,
+    Serving,
+    serving,
+    sha1,
+)
 
 INFO = "/api/models/org/m"
 TREE = f"{INFO}/tree/main"
@@ -32,24 +38,6 @@ class FickleStore(MemoryStore):
         if self.down:
             raise StoreUnavailable("the store is down")
         return super().get(key)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A store of one's own, to be changed."""
-    return publish_sample(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(publish_sample(tmp_path_factory.mktemp("store"))) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(publish_sample(tmp_path_factory.mktemp("store")), anonymous=False) as found:
-        yield found
 
 
 def paths(reply: Reply) -> list[str]:
@@ -108,12 +96,17 @@ def test_a_link_is_made_of_the_public_url_where_there_is_one(folder: Path) -> No
     assert "recursive=true" in link
 
 
+def test_a_list_has_an_end_however_far_its_cursor_leads(served: Serving) -> None:
+    assert served.ask(f"/api/models?cursor={make_cursor('9' * 9)}").json == []
+    assert served.ask(f"/api/models?cursor={make_cursor('9' * 5000)}").status == 200
+
+
 @pytest.mark.parametrize("query", ["cursor=%25", "cursor=abc", "cursor=%FF%FE"])
 def test_a_wrong_cursor_is_refused(served: Serving, query: str) -> None:
     assert served.ask(f"{TREE}?{query}").status == 400
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "x", "99999999999", "\u0661"])
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "99999999999", "\u0661", "9" * 5000])
 def test_a_senseless_limit_does_no_harm(served: Serving, limit: str) -> None:
     found = served.ask(f"{TREE}?limit={quote(limit)}")
     assert len(found.json) == (1 if limit == "0" else 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from sync_daemon.domain.errors import StoreUnavailable
@@ -18,6 +18,7 @@ from sync_daemon.gateway.server import Gateway
 from sync_daemon.ports import ObjectInfo
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.published import Publisher, Serving, settings_of
+from tests.support.waiting import wait_until
 
 
 class LateStore(MemoryStore):
@@ -31,13 +32,6 @@ class LateStore(MemoryStore):
         return super().list(prefix, start_after)
 
 
-def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_it_serves_as_soon_as_its_store_answers(tmp_path: Path) -> None:
     store = LateStore()
     events: list[Event] = []
@@ -47,12 +41,12 @@ def test_it_serves_as_soon_as_its_store_answers(tmp_path: Path) -> None:
     try:
         assert served.ask("/healthz").status == 200
         assert served.ask("/readyz").status == 503
-        wait_for(lambda: any(isinstance(event, GatewayStale) for event in events))
+        wait_until(lambda: any(isinstance(event, GatewayStale) for event in events))
         store.down = False
         Publisher(store).publish("m", "main", {"f": b"f"})
-        wait_for(lambda: served.ask("/m/resolve/main/f").status == 200)
+        wait_until(lambda: served.ask("/m/resolve/main/f").status == 200)
         assert served.ask("/readyz").status == 200
-        wait_for(lambda: any(isinstance(event, GatewayFresh) for event in events))
+        wait_until(lambda: any(isinstance(event, GatewayFresh) for event in events))
     finally:
         assert gateway.stop()
     kinds = [type(event) for event in events]

@@ -19,6 +19,7 @@ from sync_daemon.ports import ObjectStore, Reader
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.file_gate import MIB, Gate, make_bytes, put_file, run_gate
+from tests.support.waiting import wait_until
 
 SIZE = 3 * MIB
 BODY = make_bytes(SIZE)
@@ -127,13 +128,6 @@ def test_a_client_that_leaves_lets_go_of_the_stores_connection() -> None:
             assert store.open_now == 1
         wait_until(lambda: store.open_now == 0)
     assert gate.events == []
-
-
-def wait_until(holds: object) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(params=["memory", "directory"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -13,9 +14,11 @@ from cryptography.hazmat.primitives import serialization
 
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.events import CertificateInvalid, CertificateLoaded, Event
+from sync_daemon.gateway.connections import Patience
 from sync_daemon.gateway.tls import Certificate, make_ssl_context
 from tests.support.certificates import make_certificate
 from tests.support.door import Door, open_door
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -70,7 +73,7 @@ def test_a_new_certificate_is_shown_to_new_connections_and_old_ones_go_on(
     limits = {"maximum_version": ssl.TLSVersion.TLSv1_2} if version == "1.2" else {}
     events: list[Event] = []
     certificate = Certificate(files, events.append)
-    with open_door(anonymous=True, context=certificate.context) as door:
+    with open_door(anonymous=True, context=lambda: certificate.context) as door:
         trust = ssl.create_default_context(cafile=str(files.cert_file))
         old = HTTPSConnection("127.0.0.1", door.port, timeout=5, context=trust)
         old.request("GET", "/healthz")
@@ -89,12 +92,14 @@ def test_a_new_certificate_is_shown_to_new_connections_and_old_ones_go_on(
 def test_the_scheme_is_https(tmp_path: Path) -> None:
     files = make_files(tmp_path)
     trust = ssl.create_default_context(cafile=str(files.cert_file))
-    with open_door(anonymous=True, context=make_ssl_context(files)) as door:
+    context = make_ssl_context(files)
+    with open_door(anonymous=True, context=lambda: context) as door:
         assert door.ask(trust=trust).json["scheme"] == "https"
 
 
 def test_an_old_tls_is_refused(tmp_path: Path) -> None:
-    with open_door(context=make_ssl_context(make_files(tmp_path))) as door:
+    context = make_ssl_context(make_files(tmp_path))
+    with open_door(context=lambda: context) as door:
         with pytest.raises(ssl.SSLError):
             shown(door, maximum_version=ssl.TLSVersion.TLSv1_2)
         assert shown(door)
@@ -105,7 +110,7 @@ def test_a_wrong_pair_changes_nothing_and_is_told_once(tmp_path: Path) -> None:
     events: list[Event] = []
     certificate = Certificate(files, events.append)
     before = der(files)
-    with open_door(context=certificate.context) as door:
+    with open_door(context=lambda: certificate.context) as door:
         files.key_file.write_bytes(other.key_file.read_bytes())
         assert not certificate.refresh()
         assert events == [], "the other file may be on its way"
@@ -156,3 +161,41 @@ def test_wrong_files_stop_the_start(tmp_path: Path, spoil: object, words: str) -
     with pytest.raises(ConfigurationError, match=words) as caught:
         Certificate(files, lambda _: None)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"])
+def test_a_handshake_that_does_not_come_is_counted_and_cut(tmp_path: Path, sent: bytes) -> None:
+    context = make_ssl_context(make_files(tmp_path))
+    with (
+        open_door(context=lambda: context, patience=Patience(head=0.5)) as door,
+        door.connect() as line,
+    ):
+        line.sendall(sent)
+        if not sent.startswith(b"GET"):
+            wait_until(lambda: door.doors.total == 1)
+        with suppress(ConnectionResetError):
+            while line.recv(4096):
+                pass
+        wait_until(lambda: door.doors.total == 0)
+        assert shown(door)
+
+
+def test_whoever_leaves_before_the_handshake_leaves_nothing_behind(tmp_path: Path) -> None:
+    context = make_ssl_context(make_files(tmp_path))
+    with open_door(context=lambda: context) as door:
+        for _ in range(20):
+            door.connect().close()
+        wait_until(lambda: door.doors.total == 0)
+        assert shown(door)
+
+
+def test_one_handshake_too_many_is_told_to_wait(tmp_path: Path) -> None:
+    files = make_files(tmp_path)
+    context = make_ssl_context(files)
+    with open_door(anonymous=True, context=lambda: context, client_connections=1) as door:
+        trust = ssl.create_default_context(cafile=str(files.cert_file))
+        with door.connect():
+            wait_until(lambda: door.doors.total == 1)
+            assert door.ask("/healthz", trust=trust).status == 429
+        wait_until(lambda: door.doors.total == 0)
+        assert door.ask("/healthz", trust=trust).status == 200

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.access import ModelPattern
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.errors import ConfigurationError, StoreRefused, StoreUnavailable
-from sync_daemon.domain.events import Event, TokenUnreadable
+from sync_daemon.domain.events import Event, TokensUnread, TokenUnreadable
 from sync_daemon.domain.names import ModelName
 from sync_daemon.domain.tokens import (
     Token,
@@ -40,6 +39,7 @@ from tests.support.fakes import FakeClock
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = (ModelPattern("*"),)
 CI = TokenName("ci")
+WHOLE = Token(TokenId("0" * 16), CI, Digest("0" * 64), ALL, NOW).encode()
 
 
 def book_of(store: MemoryStore) -> TokenBook:
@@ -63,6 +63,8 @@ def test_any_text_can_be_asked_for(text: str) -> None:
     assert not is_whole(text)
 
 
+@example(b"[" * 200_000)
+@example(WHOLE.replace(b'["*"]', b'"*"'))
 @given(st.binary() | st.text().map(str.encode) | st.just(b'{"id": 1}') | st.just(b"[]"))
 def test_what_is_no_token_is_refused(data: bytes) -> None:
     with pytest.raises(StoreRefused):
@@ -194,6 +196,19 @@ def test_a_token_that_cannot_be_read_opens_nothing_and_is_told_once() -> None:
     assert tokens.find(secret) == good
     assert tokens.find(stolen) is None
     assert events == [TokenUnreadable(keys.token(other.id))]
+
+
+def test_tokens_that_cannot_be_read_are_told_once_until_they_can() -> None:
+    store, clock, events = StoreThatMayBeDown(), FakeClock(), list[Event]()
+    tokens = Tokens(TokenBook(store, Retry(1, lambda event: None, clock)), clock, events.append)
+    for _ in range(2):
+        store.down = StoreRefused("no right to list tokens/", hint="give it")
+        for _ in range(3):
+            with pytest.raises(StoreRefused):
+                tokens.refresh()
+        store.down = None
+        tokens.refresh()
+    assert events == [TokensUnread("no right to list tokens/", "give it")] * 2
 
 
 def test_a_pattern_covers_names_and_what_is_below_them() -> None:

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sync_daemon.stores.local import LocalStore
-from tests.support.published import SAMPLE as FILES
-from tests.support.published import SAMPLE_COMMIT as COMMIT
-from tests.support.published import Publisher, Reply, Serving, publish_sample, serving, sha1
+from tests.support.published import (
+    SAMPLE as FILES,
+    SAMPLE_COMMIT as COMMIT,
+    Publisher,
+    Reply,
+    Serving,
+    serving,
+    sha1,
+)
 
 INFO = "/api/models/org/m"
 TREE = f"{INFO}/tree/main"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A store of one's own, to be changed."""
-    return publish_sample(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(publish_sample(tmp_path_factory.mktemp("store"))) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(publish_sample(tmp_path_factory.mktemp("store")), anonymous=False) as found:
-        yield found
 
 
 def paths(reply: Reply) -> list[str]:
@@ -120,6 +107,13 @@ def test_of_a_shared_repository_a_caller_sees_the_models_that_are_theirs(folder:
 def test_whoever_shows_a_token_is_told_its_name(guarded: Serving) -> None:
     assert guarded.ask("/api/whoami-v2", token=guarded.token("ci-2", "m")).json["name"] == "ci-2"
     assert guarded.ask("/api/whoami-v2").status == 401
+
+
+def test_a_name_is_told_to_nobody_else_who_reads_the_same(guarded: Serving) -> None:
+    names = [f"twin-{n}" for n in range(3)]
+    for name in names * 2:
+        token = guarded.token(name, "m")
+        assert guarded.ask("/api/whoami-v2", token=token).json["name"] == name
 
 
 # -- caches -------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from tests.support.certificates import make_certificate, serving
 from tests.support.fakes import Recorder
 from tests.support.proxy import ForwardProxy
 from tests.support.sinks import AlertSink, alert_sink
+from tests.support.waiting import wait_until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALERT = Alert(Finding("refused", (("model", "m"), ("version", "1")), 2, 0, "m@1 was refused"), NOW)
@@ -95,9 +96,7 @@ def test_a_failed_delivery_is_tried_again_until_it_works() -> None:
     delivery = Delivery([sink], QUICK)
     delivery.attach(told)
     delivery.send([ALERT])
-    deadline = time.monotonic() + 10
-    while not sink.batches and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: sink.batches)
     assert delivery.close(5) == frozenset()
     assert sink.batches == [(ALERT,)]
     assert told.events == []
@@ -119,9 +118,7 @@ def test_who_never_takes_it_is_given_up_and_nothing_of_his_words_is_repeated() -
     delivery = Delivery([sink], replace(QUICK, give_up=0.2))
     delivery.attach(told)
     delivery.send([ALERT, ALERT])
-    deadline = time.monotonic() + 10
-    while not told.events and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: told.events)
     (event,) = told.events
     assert isinstance(event, AlertUndelivered)
     assert (event.sink, event.alerts, event.error) == ("counting", 2, "OSError")
@@ -168,9 +165,7 @@ def test_who_forgets_is_reminded_and_nobody_else() -> None:
     other.forgets = False  # type: ignore[misc]
     delivery = Delivery([forgetful, other], QUICK)
     delivery.refresh([ALERT])
-    deadline = time.monotonic() + 10
-    while not forgetful.batches and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: forgetful.batches)
     delivery.close(5)
     assert forgetful.batches == [(ALERT,)]
     assert other.batches == []

@@ -1,16 +1,10 @@
-"""Which endpoint is asked first: priority, rest, measurements, and the failures of a day."""
+"""Which endpoint is asked first: priority, rest and measurements."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -25,111 +19,12 @@ from sync_daemon.domain.errors import (
     SyncError,
     TooSlow,
 )
-from sync_daemon.domain.past import parse_past
-from sync_daemon.domain.report import EndpointTally, PastTally
+from sync_daemon.domain.report import EndpointTally
 from sync_daemon.origins.endpoint import FRESH, LONGEST_REST, Endpoint
-from sync_daemon.origins.endpoints import Endpoints, FailureRule
+from sync_daemon.origins.endpoints import Endpoints
 from sync_daemon.ports import Reader
+from tests.support.endpoint_servers import DOWN, MIB, A, B, C, Servers, servers
 from tests.support.fakes import BytesReader, FakeClock, Recorder
-
-A, B, C = "https://a.example", "https://b.example", "https://c.example"
-MIB = 1024**2
-BY_DEFAULT = FailureRule()
-DOWN = OriginUnavailable("a.example: cannot connect (connection refused)")
-
-
-@dataclass
-class Servers:
-    """Endpoints over a clock that stands still, and what happens at each of them."""
-
-    endpoints: Endpoints
-    clock: FakeClock
-    told: Recorder
-    trouble: dict[str, SyncError] = field(default_factory=dict)
-    delay: dict[str, float] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-
-    def ask(self, times: int = 1) -> list[str]:
-        """Ask for something small; return whom, in order."""
-        self.asked.clear()
-        for _ in range(times):
-            self.endpoints.ask(self._answer)
-        return list(self.asked)
-
-    def _answer(self, url: str) -> str:
-        self.asked.append(url)
-        with self.endpoints.timed(url):
-            self.clock.wait(self.delay.get(url, 0.0))
-            if url in self.trouble:
-                raise self.trouble[url]
-        return url
-
-    def read(
-        self, size: int = 100, *, about: str = "file", breaks: SyncError | None = None
-    ) -> list[str]:
-        """Read a body of so many bytes, that may break at its end; return whom was asked."""
-        self.asked.clear()
-
-        def opened(url: str) -> Reader:
-            self.asked.append(url)
-            if url in self.trouble:
-                raise self.trouble[url]
-            return SlowReader(size, self.delay.get(url, 0.0), self.clock)
-
-        with (
-            suppress(OriginUnavailable, OriginLied, Interrupted),
-            self.endpoints.open(opened, about, size) as reader,
-        ):
-            buffer = memoryview(bytearray(size))
-            while reader.readinto(buffer):
-                pass
-            if breaks is not None:
-                raise breaks
-        return list(self.asked)
-
-    def switches(self) -> list[tuple[str, str]]:
-        return [(e.fields()["to_endpoint"], e.fields()["reason"]) for e in self.switched()]
-
-    def switched(self) -> list:  # type: ignore[type-arg]
-        return self.told.named("endpoint.switched")
-
-    def notable(self) -> list[str]:
-        """What is told besides each request."""
-        return [event.name for event in self.told.events if event.level != "debug"]
-
-    def rests(self) -> list[float]:
-        return [e.fields()["seconds"] for e in self.told.named("endpoint.rested")]
-
-    def fail(self, url: str, times: int) -> None:
-        """Have an endpoint fail so often, each time when it does not rest."""
-        self.trouble[url] = DOWN
-        for _ in range(times):
-            self.clock.wait(LONGEST_REST + 1)
-            self.ask()
-        del self.trouble[url]
-
-
-class SlowReader(BytesReader):
-    """A body that takes some seconds."""
-
-    def __init__(self, size: int, seconds: float, clock: FakeClock) -> None:
-        super().__init__(bytes(size))
-        self._seconds, self._clock = seconds, clock
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        self._clock.wait(self._seconds)
-        self._seconds = 0.0
-        return super().readinto(buffer)
-
-
-def servers(*endpoints: str | tuple[str, int], rule: FailureRule = BY_DEFAULT) -> Servers:
-    clock, told = FakeClock(), Recorder()
-    made = [
-        Endpoint(one, place) if isinstance(one, str) else Endpoint(*one)
-        for place, one in enumerate(endpoints, 1)
-    ]
-    return Servers(Endpoints("hf", made, clock=clock, emit=told, rule=rule), clock, told)
-
 
 # -- priority and rest -----------------------------------------------------------------
 
@@ -484,145 +379,7 @@ def test_one_that_became_faster_is_found_out() -> None:
     assert len(some.switches()) == 1
 
 
-# -- the failures of a day ---------------------------------------------------------------
-
-
-def past(failures: int, requests: int, *, hours: float = 1, url: str = A) -> PastTally:
-    ended = FakeClock().now() - timedelta(hours=hours)
-    return PastTally(ended, EndpointTally("hf", url, requests, failures))
-
-
-def begin(some: Servers, *tallies: PastTally) -> list[datetime]:
-    """Begin a run after these; return when somebody asked for them."""
-    asked: list[datetime] = []
-
-    def history(since: datetime) -> Iterable[PastTally]:
-        asked.append(since)
-        return tallies
-
-    some.endpoints.begin(history)
-    return asked
-
-
-def test_more_than_a_fifth_of_failures_within_a_day_makes_another_endpoint_the_first() -> None:
-    some = servers(A, B)
-    begin(some, past(27, 100))
-    assert some.ask(2) == [B, B]
-    assert some.switches() == [(B, "27 of 100 requests failed within a day")]
-    assert some.rests() == []
-
-
-@pytest.mark.parametrize(
-    ("failures", "requests", "first"),
-    [(20, 100, A), (21, 100, B), (19, 19, A), (5, 20, B), (4, 20, A)],
-)
-def test_it_takes_more_than_the_share_and_twenty_requests(
-    failures: int, requests: int, first: str
-) -> None:
-    some = servers(A, B)
-    begin(some, past(failures, requests))
-    assert some.ask() == [first]
-
-
-def test_failures_of_several_runs_and_of_this_one_add_up() -> None:
-    some = servers(A, B)
-    begin(some, past(3, 9, hours=20), past(2, 10, hours=3))
-    assert some.ask() == [A], "5 of 19 are too few to tell"
-    assert some.ask() == [B], "5 of 20"
-
-
-def test_what_is_older_than_the_window_counts_no_more() -> None:
-    some = servers(A, B)
-    begin(some, past(50, 50, hours=25))
-    assert some.ask() == [A]
-    begin(some, past(50, 50, hours=20))
-    assert some.ask() == [B]
-    some.clock.wait(5 * 3600)
-    assert some.ask() == [A]
-    assert some.switches()[-1] == (A, "answers again, and comes first by its priority")
-
-
-def test_the_rule_works_within_one_run_too() -> None:
-    some = servers(A, B)
-    some.ask(15)
-    some.fail(A, 5)
-    some.clock.wait(LONGEST_REST + 1)
-    assert some.ask() == [B]
-
-
-@pytest.mark.parametrize("endpoint", ["https://gone.example", B])
-def test_what_was_counted_of_others_does_not_matter(endpoint: str) -> None:
-    some = servers(A, B)
-    begin(some, past(50, 50, url=endpoint))
-    assert some.ask() == [A]
-    foreign = PastTally(some.clock.now(), EndpointTally("other", A, 50, 50))
-    begin(some, foreign)
-    assert some.ask() == [A]
-
-
-def test_if_all_fail_too_often_their_priority_decides() -> None:
-    some = servers(A, B)
-    begin(some, past(50, 50), past(50, 50, url=B))
-    assert some.ask() == [A]
-
-
-def test_the_rule_is_the_files() -> None:
-    never = servers(A, B, rule=FailureRule(switch=False))
-    begin(never, past(50, 50))
-    assert never.ask() == [A]
-    strict = servers(A, B, rule=FailureRule(above=0.01, within=timedelta(hours=6)))
-    begin(strict, past(1, 50, hours=5), past(50, 50, hours=7))
-    assert strict.ask() == [B]
-    assert strict.switches() == [(B, "1 of 50 requests failed within 6 h")]
-
-
-def test_the_history_is_read_once_a_run_and_only_when_somebody_asks() -> None:
-    some = servers(A, B)
-    asked = begin(some, past(1, 2))
-    assert asked == []
-    some.ask(5)
-    assert asked == [some.clock.now() - timedelta(days=1)]
-
-
-def test_a_new_run_counts_anew() -> None:
-    some = servers(A, B)
-    some.ask(3)
-    begin(some)
-    some.ask()
-    assert some.endpoints.tallies() == (EndpointTally("hf", A, 1, 0),)
-
-
-# -- reports and addresses ---------------------------------------------------------------
-
-
-def stored_report(**other: Any) -> bytes:
-    """The bytes of a report of an older release, with some fields replaced."""
-    report = {"run_id": "r", "mode": "full", "status": "ok", "models": [], "unchanged": 0}
-    report |= {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.5}
-    return json.dumps(report | other).encode()
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        stored_report(started=5),
-        stored_report(started="2026-01-01T00:00:00"),
-        stored_report(endpoints=5),
-        stored_report(endpoints=[{"origin": "hf"}]),
-        stored_report(endpoints=[{"origin": "hf", "endpoint": "x", "requests": 1, "failures": 2}]),
-        stored_report(seconds=float("inf")),
-    ],
-)
-def test_what_is_no_report_is_said_to_be_none(record: bytes) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
-        parse_past(record)
-
-
-def test_a_report_from_before_endpoints_were_counted_says_nothing() -> None:
-    assert parse_past(stored_report()).tallies == ()
+# -- addresses and threads ---------------------------------------------------------------
 
 
 def test_a_wrong_address_is_a_configuration_error() -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.hub import Hub, Synthetic
-from tests.support.running import Place, Running, running, wait_until
+from tests.support.running import Place, Running, running
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 BIG = 64 * MIB

@@ -24,7 +24,8 @@ from sync_daemon.domain.tokens import TokenName
 from sync_daemon.engine.retry import Retry
 from sync_daemon.gateway.access import Access
 from sync_daemon.gateway.access_log import AccessLog, Traffic
-from sync_daemon.gateway.connections import Doors, Patience, make_protocol
+from sync_daemon.gateway.connections import BoundedProtocol, Doors, Patience, make_protocol
+from sync_daemon.gateway.handshake import CountedProtocol, SecureServer
 from sync_daemon.gateway.networks import Networks
 from sync_daemon.gateway.tokens import TokenBook, Tokens
 from sync_daemon.stores.memory import MemoryStore
@@ -149,13 +150,6 @@ class Door:
         """The requests that were logged so far."""
         return [event for event in self.events if isinstance(event, GatewayRequest)]
 
-    def wait_for(self, is_so: Callable[[], bool]) -> None:
-        """Wait until something is so, for at most five seconds."""
-        end = time.monotonic() + 5
-        while not is_so():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-
 
 def _taken(response: HTTPResponse) -> Answer:
     headers = {name.lower(): value for name, value in response.getheaders()}
@@ -168,7 +162,7 @@ def open_door(
     *,
     traffic: Traffic | None = None,
     patience: Patience | None = None,
-    context: ssl.SSLContext | None = None,
+    context: Callable[[], ssl.SSLContext] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     **keys: Any,
 ) -> Iterator[Door]:
@@ -189,7 +183,10 @@ def open_door(
 
 @contextmanager
 def _serve(
-    app: ASGIApp, doors: Doors, patience: Patience | None, context: ssl.SSLContext | None
+    app: ASGIApp,
+    doors: Doors,
+    patience: Patience | None,
+    context: Callable[[], ssl.SSLContext] | None,
 ) -> Iterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -198,13 +195,12 @@ def _serve(
         lifespan="off",
         log_config=None,
         timeout_graceful_shutdown=1,
-        http=make_protocol(doors, patience),
+        http=make_protocol(doors, patience, CountedProtocol if context else BoundedProtocol),
         ws="none",
         proxy_headers=False,
         server_header=False,
-        ssl_context_factory=(lambda *_: context) if context else None,
     )
-    server = uvicorn.Server(config)
+    server = SecureServer(config, context) if context else uvicorn.Server(config)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
     thread.start()
     end = time.monotonic() + 10

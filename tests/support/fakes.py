@@ -23,11 +23,12 @@ from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.domain.selection import Selection
 from sync_daemon.domain.wanted import Wanted
 from sync_daemon.engine.hours import Hours
+from sync_daemon.engine.limits import MIB, Limits
 from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.run import Engine
 from sync_daemon.engine.throttle import Throttle
-from sync_daemon.engine.transfer import MIB, Limits, Transfer
+from sync_daemon.engine.transfer import Transfer
 from sync_daemon.engine.vault import Vault
 from sync_daemon.ports import ObjectStore, Origin, Record
 

@@ -1,7 +1,7 @@
 """Files of the Hub double: /resolve/ and its redirects, and the CDN behind signed addresses.
 
 A large file is answered with 302 to the CDN, a small one with 307 to /api/resolve-cache, both
-carrying X-Repo-Commit and the X-Linked-* pair (hf-protocol.md, section 3). The CDN knows files
+carrying X-Repo-Commit and the X-Linked-* pair. The CDN knows files
 by SHA-256 only, has an ETag that is not the SHA-256, refuses signed requests that also carry
 Authorization, and honours Range, If-Range, If-Match and If-None-Match.
 """

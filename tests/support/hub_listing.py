@@ -1,7 +1,7 @@
 """Tree items of the Hub double: files and folders of one commit as the Hub's JSON shows them.
 
 Items carry `oid` (git id; of the pointer when the file is large), `lfs` with oid, size and
-pointerSize, and `xetHash` when the Hub double plays an Xet one (hf-protocol.md, section 4).
+pointerSize, and `xetHash` when the Hub double plays an Xet one.
 """
 
 from __future__ import annotations

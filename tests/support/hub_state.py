@@ -2,7 +2,7 @@
 
 It also answers the questions that every route asks first: which repository is meant, may this
 caller see it, which commit is that revision. A refusal is raised as `Refused`, which is an
-answer with the status and the X-Error-Code of the real Hub (hf-protocol.md, section 5).
+answer with the status and the X-Error-Code of the real Hub.
 """
 
 from __future__ import annotations

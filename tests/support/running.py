@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,12 @@ from typing import Any
 from tests.support.daemon import Daemon
 from tests.support.hub import Hub
 from tests.support.rehash import Folder, Version, rehash
+from tests.support.waiting import PATIENCE, wait_until
 
 SLOW = {"connections": 4, "part_size": "5MiB", "memory": "40MiB"}
 NEVER = "off"
 WITHIN = 12.0
 """Seconds in which the daemon is gone after SIGTERM."""
-
-PATIENCE = 30.0
-"""Seconds that anything may take on a busy machine."""
 
 
 @dataclass
@@ -41,6 +39,11 @@ class Running:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append(json.loads(line) if line.startswith("{") else {"event": line})
+
+    @property
+    def url(self) -> str:
+        """Where its gateway is."""
+        return str(self.wait_for("gateway.started")[-1]["url"])
 
     def told(self, event: str, **fields: Any) -> list[dict[str, Any]]:
         return [
@@ -70,15 +73,6 @@ class Running:
         code = self.process.wait(WITHIN + 3)
         self._reader.join(5)
         return code, time.monotonic() - began
-
-
-def wait_until(
-    what: Callable[[], object], why: Callable[[], str] = str, seconds: float = PATIENCE
-) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"it never came that far: {why()}"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -120,8 +114,8 @@ class Place:
 
 
 @contextmanager
-def running(daemon: Daemon, *options: str) -> Iterator[Running]:
-    process = daemon.start(*options, "--log-format", "json", "--log-level", "debug", "run")
+def running(daemon: Daemon, *options: str, verb: str = "run") -> Iterator[Running]:
+    process = daemon.start(*options, "--log-format", "json", "--log-level", "debug", verb)
     try:
         yield Running(process)
     finally:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.alerts import Alert, parse_book
 from sync_daemon.domain.digests import Digest
-from sync_daemon.domain.errors import SyncError
+from sync_daemon.domain.errors import StoreUnavailable, SyncError
 from sync_daemon.domain.record import RunRecord
 from sync_daemon.engine.browse import Browser
 from sync_daemon.engine.records import Filter, find_runs
@@ -24,6 +24,7 @@ from sync_daemon.gateway.shelf import Edition
 from sync_daemon.ports import Clock
 
 FRESH = timedelta(seconds=15)
+_UNREAD = "the figures are still being read: look again in a moment"
 RUNS = 10
 """Runs that the page shows, the newest."""
 
@@ -78,16 +79,27 @@ class Collector:
     ) -> None:
         self._library, self._browser, self._clock, self._coming = library, browser, clock, coming
         self._lock = threading.Lock()
-        self._last = Overview(datetime.min.replace(tzinfo=UTC))
+        self._last = Overview(datetime.min.replace(tzinfo=UTC), troubles=(_UNREAD,))
         self._contents: dict[Digest, _Content] = {}
 
     def collect(self) -> Overview:
-        """Return how things stand. Waits for the store if nothing fresh is known."""
-        with self._lock:
+        """Return how things stand. Of all who ask one waits for the store if nothing fresh is
+        known; the others get what was known before, so that no crowd waits for a store that
+        hangs."""
+        if not self._lock.acquire(blocking=False):
+            return self._last
+        try:
             now = self._clock.now()
             if now - self._last.read_at > FRESH:
-                self._last = self._read(now)
+                self._last = replace(self._read(now), read_at=self._clock.now())
             return self._last
+        finally:
+            self._lock.release()
+
+    @property
+    def last(self) -> Overview:
+        """What was found last, however old."""
+        return self._last
 
     def _read(self, now: datetime) -> Overview:
         troubles: list[str] = []
@@ -120,11 +132,16 @@ class Collector:
     def _weigh(self, troubles: list[str]) -> tuple[int, int]:
         editions = [one for model in self._library.shelf.models.values() for one in model.editions]
         contents: dict[Digest, _Content] = {}
+        down = False
         for one in editions:
-            try:
-                contents[one.manifest] = self._contents.get(one.manifest) or self._content(one)
-            except (SyncError, FileNotFoundError) as error:
-                troubles.append(f"{one} cannot be read: {error}")
+            if (known := self._contents.get(one.manifest)) is not None:
+                contents[one.manifest] = known
+            elif not down:
+                try:
+                    contents[one.manifest] = self._content(one)
+                except (SyncError, FileNotFoundError) as error:
+                    troubles.append(f"{one} cannot be read: {error}")
+                    down = isinstance(error, StoreUnavailable)  # the rest would wait in vain
         self._contents = contents
         distinct: dict[int, int] = {}
         for content in contents.values():

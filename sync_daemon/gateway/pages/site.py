@@ -7,36 +7,40 @@ goes along forbids both. Addresses are those of the Hub: `/NAME`, `/NAME/tree/RE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
+from anyio import move_on_after, to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from sync_daemon import __version__
+from sync_daemon.domain.errors import InvalidName
 from sync_daemon.domain.names import ModelName
 from sync_daemon.domain.words import exact_size, human_age, human_size, plural
+from sync_daemon.gateway.access_log import STYLE
 from sync_daemon.gateway.callers import Caller
 from sync_daemon.gateway.errors import HubError
 from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.lookup import Lookup, in_thread
+from sync_daemon.gateway.lookup import Lookup
 from sync_daemon.gateway.pages.commands import Place, recipes
 from sync_daemon.gateway.pages.overview import Collector, Overview, last_words
-from sync_daemon.gateway.paths import Target, decode
+from sync_daemon.gateway.paths import Target, read_page
 from sync_daemon.gateway.questions import Question
 from sync_daemon.gateway.shelf import Edition
 from sync_daemon.ports import Clock
 
-STYLE = "/-/style.css"
 MOST_FILES = 5_000
 """Rows of a table of files; a page with more is of no use, `sync-daemon show` has them all."""
 
-_KINDS = {"datasets": "dataset", "spaces": "space"}
+LONGEST_WAIT = 2.0
+"""Seconds that a page waits for what it tells besides the shelf."""
+
 _NOT_FOUND = 404
 _SERVER = 500
 _POLICY = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -113,12 +117,13 @@ class Pages:
 
     async def _index(self, question: Question) -> Response:
         caller, shelf = question.caller, self._library.shelf
-        overview = await in_thread(self._collector.collect)
+        overview = await self._overview()
         models = tuple(one for one in shelf.models.values() if caller.may_read(one.name))
         hidden = len(models) != len(shelf.models)
         published = {str(one) for model in models for one in model.editions}
         words = last_words(overview.runs)
-        return self._page(
+        return await self._lookup.make(
+            self._page,
             "index.html",
             models=models,
             overview=_limit(overview, caller) if hidden else overview,
@@ -132,9 +137,10 @@ class Pages:
     async def _model(self, question: Question, targets: tuple[Target, ...]) -> Response:
         found = self._lookup.find(self._library.shelf, question.caller, targets)
         snapshot = await self._lookup.snapshot(found)
-        overview = await in_thread(self._collector.collect)
+        overview = await self._overview()
         edition, entries = snapshot.edition, tuple(snapshot.files.values())
-        return self._page(
+        return await self._lookup.make(
+            self._page,
             "model.html",
             editions=found.repository.editions,
             edition=edition,
@@ -143,6 +149,12 @@ class Pages:
             words=last_words(overview.runs),
             recipes=recipes(edition, self._places(edition, question.public_url)),
         )
+
+    async def _overview(self) -> Overview:
+        """Return how things stand, or how they stood when a store that hangs takes too long."""
+        with move_on_after(LONGEST_WAIT):
+            return await to_thread.run_sync(self._collector.collect, abandon_on_cancel=True)
+        return self._collector.last
 
     def _page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         now = self._clock.now()
@@ -162,39 +174,23 @@ class Pages:
         return HTMLResponse(text, status_code=status, headers=_HEADERS)
 
 
-def read_page(segments: Sequence[str]) -> tuple[Target, ...]:
-    """Return what `/NAME`, `/NAME/tree/REVISION` and those below /datasets may mean."""
-    kind = _KINDS.get(segments[0], "model")
-    rest = segments[1:] if kind != "model" else segments
-    found = []
-    for count in (2, 1):
-        name, more = "/".join(map(decode, rest[:count])), rest[count:]
-        if len(rest) < count:
-            continue
-        if not more:
-            found.append(Target(kind, name, "page", before=_start(kind)))
-        elif more[0] == "tree" and len(more) > 1:
-            revision = "/".join(map(decode, more[1:]))
-            after = "".join(f"/{segment}" for segment in more)
-            found.append(Target(kind, name, "page", revision, "", _start(kind), after))
-    return tuple(found)
-
-
-def _start(kind: str) -> str:
-    return "/" if kind == "model" else f"/{kind}s/"
-
-
 def address(kind: str, name: str, version: str | None = None) -> str:
     """Return the path of a page, as the Hub has it."""
-    return f"{_start(kind)}{name}" + (f"/tree/{version}" if version else "")
+    start = "/" if kind == "model" else f"/{kind}s/"
+    return f"{start}{name}" + (f"/tree/{version}" if version else "")
 
 
 def _limit(overview: Overview, caller: Caller) -> Overview:
     """Leave out what a caller must not learn who may see some of the models only."""
 
-    def seen(name: str | None) -> bool:
-        return not name or caller.may_read(ModelName(name))
+    def seen(name: str) -> bool:
+        try:
+            return caller.may_read(ModelName(name))
+        except InvalidName:
+            return False
 
-    alerts = tuple(one for one in overview.alerts if seen(dict(one.finding.labels).get("model")))
-    coming = tuple(one for one in overview.coming if seen(one.model))
+    alerts = tuple(
+        one for one in overview.alerts if seen(dict(one.finding.labels).get("model", ""))
+    )
+    coming = tuple(one for one in overview.coming if not one.model or seen(one.model))
     return replace(overview, runs=(), alerts=alerts, coming=coming, size=0, distinct=0, troubles=())

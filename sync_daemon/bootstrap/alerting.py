@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
-from sync_daemon.bootstrap import entries
-from sync_daemon.config import Secret, Settings
+from sync_daemon.bootstrap.sources import entries
+from sync_daemon.bootstrap.ways import path_text, proxy_text
+from sync_daemon.config import Settings
 from sync_daemon.domain.alert_rules import Thresholds
 from sync_daemon.engine.history import PastRuns
 from sync_daemon.observers.alert_scope import Scope
@@ -79,15 +80,14 @@ def sinks(settings: Settings, clock: Clock) -> tuple[Sink, ...]:
     found: list[Sink] = [AppriseSink(n, url.reveal()) for n, url in enumerate(config.urls)]
     if config.alertmanager is not None:
         labels = {"job": "sync-daemon", "store": str(settings.store.url)}
-        lasting, proxy = config.repeat * _REPEATS, config.proxy
         found.append(
             Alertmanager(
                 config.alertmanager.reveal(),
                 labels,
-                lasting,
+                config.repeat * _REPEATS,
                 clock.now,
-                proxy=proxy.reveal() if isinstance(proxy, Secret) else proxy,
-                ca_file=str(config.ca_file) if config.ca_file else None,
+                proxy=proxy_text(config.proxy),
+                ca_file=path_text(config.ca_file),
             )
         )
     return tuple(found)
