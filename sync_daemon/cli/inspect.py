@@ -17,7 +17,8 @@ from sync_daemon.cli.reading import names_of, read_version, whole
 from sync_daemon.cli.selecting import parse_target
 from sync_daemon.cli.session import Session
 from sync_daemon.client.sources import Blob, LocalFile, RemoteFile
-from sync_daemon.client.weights import NotReadable, Source, Weights, inspect
+from sync_daemon.client.tensors import NotReadable, Source, Weights
+from sync_daemon.client.weights import inspect
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from sync_daemon.domain.words import exact_size, plural

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from sync_daemon import __version__
 from sync_daemon.cli.command import EXIT_CODES, Command
@@ -104,9 +105,19 @@ def _explain(error: BaseException, session: Session) -> None:
                     session.talk.write(printable(line))
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses what is unknown where it stands: with the usage of the verb, not of the program."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def make_parser(commands: Sequence[Command] | None = None) -> argparse.ArgumentParser:
     """Return the parser of the command line, or of only some of its verbs."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sync-daemon",
         description="Scheduled, verified, versioned mirrors of AI models in an object store.",
         epilog=_exits(EXIT_CODES),
@@ -116,7 +127,7 @@ def make_parser(commands: Sequence[Command] | None = None) -> argparse.ArgumentP
     parser.add_argument("-V", "--version", action="version", version=f"sync-daemon {__version__}")
     _add_global(parser, suppress=False)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {}
+    groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
     for command in all_commands() if commands is None else commands:
         group, _, name = command.name.rpartition(" ")
         if group and group not in groups:
@@ -130,7 +141,7 @@ def make_parser(commands: Sequence[Command] | None = None) -> argparse.ArgumentP
 
 
 def _add_command(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: Command
+    verbs: argparse._SubParsersAction[_Parser], name: str, command: Command
 ) -> None:
     parser = verbs.add_parser(
         name,

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
-from sync_daemon.client.weights import FIRST, NotReadable, Source, Tensor, Weights
+from sync_daemon.client.tensors import FIRST, NotReadable, Source, Tensor, Weights
 
 LONGEST_PICKLE = 64 * 1024**2
 """Bytes: a model with 100,000 tensors needs about a fifth of it."""

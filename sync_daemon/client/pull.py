@@ -40,7 +40,7 @@ from sync_daemon.domain.errors import (
 )
 from sync_daemon.ports import Emit
 
-_TOKEN_HINT = "is the token right? --token-file, $SYNC_DAEMON_TOKEN or pull.token_file"  # noqa: S105
+_TOKEN_KEYS = "--token-file, $SYNC_DAEMON_TOKEN or pull.token_file"  # noqa: S105
 
 
 def pull(request: Request, sites: Sites, emit: Emit, stop: threading.Event) -> PullReport:
@@ -60,7 +60,7 @@ def pull(request: Request, sites: Sites, emit: Emit, stop: threading.Event) -> P
     except VersionRefused as error:
         status, cause = "refused", error
     except SyncError as error:
-        status, cause = "failed", _with_hint(error)
+        status, cause = "failed", _with_hint(error, sites)
     return account.report(request, status, cause, sites.names, time.monotonic() - began)
 
 
@@ -98,10 +98,13 @@ def _held(request: Request, cache: Cache) -> Held | None:
     raise NotInCache(message, hint="run the same without --offline while a mirror can be reached")
 
 
-def _with_hint(error: SyncError) -> SyncError:
+def _with_hint(error: SyncError, sites: Sites) -> SyncError:
     """Say what a developer can do, where the engine speaks to an operator."""
     if isinstance(error, Forbidden | RepositoryNotFound):
-        error.hint = f"check the name; {_TOKEN_HINT}"
+        lack = "is the token right?" if sites.has_token else "no token was given, does it want one?"
+        error.hint = f"check the name; {lack} {_TOKEN_KEYS}"
+    elif isinstance(error, OriginUnavailable) and "certificate" in str(error):
+        error.hint = "name a private authority's certificates in $SSL_CERT_FILE or pull.ca_file"
     elif isinstance(error, OriginUnavailable):
         error.hint = "is a mirror reachable? --offline takes what the cache holds"
     return error

@@ -58,6 +58,15 @@ class Sites:
     cache: Path
     names: Mapping[str, str]
 
+    @property
+    def has_token(self) -> bool:
+        """Tell whether any mirror is shown a token."""
+        origin = self.settings.origins[ORIGIN]
+        if not isinstance(origin, HuggingFaceOrigin):
+            return False
+        entries = [one for one in origin.endpoints if isinstance(one, EndpointEntry)]
+        return origin.token is not None or any(one.token is not None for one in entries)
+
 
 def choose_sites(
     settings: Settings | None, flags: Flags, environ: Mapping[str, str], *, offline: bool

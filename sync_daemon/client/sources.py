@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-from sync_daemon.client.weights import NotReadable
+from sync_daemon.client.tensors import NotReadable
 from sync_daemon.domain.errors import ConfigurationError, OriginRefused, OriginUnavailable
 from sync_daemon.wire.answers import follow
 from sync_daemon.wire.client import Http, Response

@@ -20,9 +20,9 @@ from sync_daemon.config.entries import (
     origin_types,
     text,
 )
-from sync_daemon.config.model import MIB, MIN_PART_SIZE, MIN_PARTS, Transfer
+from sync_daemon.config.model import MIB, MIN_PART_SIZE, MIN_PARTS, Metrics, Transfer
 from sync_daemon.config.problems import Path, clip
-from sync_daemon.config.units import UnitError, format_size, parse_size, suggest
+from sync_daemon.config.units import UnitError, format_size, parse_address, parse_size, suggest
 from sync_daemon.domain.errors import ConfigurationError, InvalidName
 from sync_daemon.domain.names import GroupName, ModelName, RepoPath, VersionName
 from sync_daemon.wire.trust import Certificates, read_certificates
@@ -63,6 +63,7 @@ def check(document: Document) -> None:
     _check_origins(document)
     _check_sites(document)
     _check_certificates(document)
+    _check_listens(document)
     _check_memory(document)
     _check_policy(document)
     found = models(document)
@@ -140,6 +141,17 @@ def _check_sites(document: Document) -> None:
             if given.rstrip("/") in seen:
                 document.add((*path, key), "is listed twice")
             seen.add(given.rstrip("/"))
+
+
+def _check_listens(document: Document) -> None:
+    """Two servers of one daemon cannot have the same port."""
+    default = str(Metrics.model_fields["listen"].default)
+    metrics = mapping(document.tree, "metrics").get("listen", default)
+    with suppress(UnitError):  # reported with all other types
+        gateway = parse_address(mapping(document.tree, "gateway").get("listen"))
+        if gateway.port and gateway == parse_address(metrics):
+            hint = "take another port for one of the two"
+            document.add(("gateway", "listen"), "is metrics.listen as well", hint)
 
 
 def _check_memory(document: Document) -> None:

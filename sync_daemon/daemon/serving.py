@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from sync_daemon import bootstrap
@@ -18,6 +18,9 @@ from sync_daemon.gateway.server import Gateway
 from sync_daemon.ports import Emit, ObjectStore
 
 SECTION = "gateway"
+CONNECTING = timedelta(seconds=3)
+READING = timedelta(seconds=8)
+"""Longest waits for the store: huggingface_hub gives up after ten seconds without an answer."""
 
 
 def make_gateway(
@@ -115,7 +118,7 @@ class Serving:
             SECTION not in settings.model_fields_set or settings.gateway.listen is None
         ):
             return None
-        store = opened.enter_context(bootstrap.store(settings, create=not self._alone))
+        store = opened.enter_context(bootstrap.store(_hurried(settings), create=not self._alone))
         gateway = make_gateway(
             settings,
             store,
@@ -136,6 +139,16 @@ class Serving:
     def _stop(self) -> None:
         self._gateway = None
         self._opened.close()
+
+
+def _hurried(settings: Settings) -> Settings:
+    """Return settings by which a store that hangs is given up while a client still waits."""
+    transfer = settings.transfer
+    shorter = {
+        "connect_timeout": min(transfer.connect_timeout, CONNECTING),
+        "read_timeout": min(transfer.read_timeout, READING),
+    }
+    return settings.model_copy(update={"transfer": transfer.model_copy(update=shorter)})
 
 
 def _parts(settings: Settings) -> tuple[object, ...]:

@@ -66,6 +66,12 @@ def test_a_target_that_is_not_there_is_a_usage_error(published: Cli, target: str
     assert published("inspect", target).code == 2
 
 
+def test_a_directory_is_told_from_a_model(published: Cli, tmp_path: Path) -> None:
+    ran = published("inspect", str(tmp_path))
+    assert ran.code == 2
+    assert "is a directory" in ran.err
+
+
 def test_patterns_that_match_nothing_are_a_usage_error(published: Cli) -> None:
     assert published("inspect", "llama", "--file", "*.gguf").code == 2
 

@@ -50,6 +50,16 @@ def test_a_wrong_command_line_is_2(argv: list[str], capsys: pytest.CaptureFixtur
     assert "usage:" in err
 
 
+def test_an_unknown_option_is_refused_with_the_usage_of_its_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for argv in (["diff", "a@1", "b@2", "c@3"], ["--log-level", "info", "diff", "a", "b", "--x"]):
+        assert main(argv, environ={}) == 2
+        err = capsys.readouterr().err
+        assert "usage: sync-daemon diff" in err
+        assert f"unrecognized arguments: {argv[-1]}" in err
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -66,7 +66,7 @@ def test_an_archive_becomes_a_folder_of_its_name(name: str, make: Make, tmp_path
 def test_a_zlib_stream_becomes_a_file(tmp_path: Path) -> None:
     data = os.urandom(100) * 50_000
     (tmp_path / "model.bin.zz").write_bytes(zlib.compress(data))
-    assert unpack(tmp_path / "model.bin.zz").read_bytes() == data
+    assert unpack(str(tmp_path / "model.bin.zz")).read_bytes() == data
     assert names(tmp_path) == ["model.bin", "model.bin.zz"]
 
 

@@ -11,16 +11,20 @@ from typing import Any
 
 import pytest
 
+from sync_daemon.client import ModelLoader
 from sync_daemon.client.report import NotInCache, VersionRefused
 from sync_daemon.domain.errors import (
     ConfigurationError,
     DigestMismatch,
+    Forbidden,
     OriginUnavailable,
     RepositoryNotFound,
     RevisionNotFound,
 )
 from sync_daemon.domain.events import VersionWarning
 from tests.client.conftest import MIB, REPO, Machine, files
+from tests.support.certificates import make_certificate, serving
+from tests.support.door import open_door
 from tests.support.hub import Corrupt, Fault, Hub, ReplaceBody, Repo, Reset, Status
 
 
@@ -193,7 +197,7 @@ def test_selections_of_one_version_do_not_mix(machine: Machine, hub: Hub, repo: 
     assert set(tree(machine.home / "other")) == {"config.json", "data/vocab.txt"}
     with pytest.raises(NotInCache):
         machine.pull(offline_mode=True)
-    with pytest.raises(VersionRefused, match=r"^org/m@main: none of the 3 files"):
+    with pytest.raises(VersionRefused, match=r"^org/model@main: none of the 3 files"):
         machine.pull(include=["*.nothing"])
 
 
@@ -222,11 +226,26 @@ def test_a_moved_tag_is_followed(machine: Machine, repo: Repo) -> None:
 
 
 def test_what_does_not_exist_is_told_as_such(machine: Machine, repo: Repo) -> None:
-    with pytest.raises(RepositoryNotFound):
+    with pytest.raises(RepositoryNotFound) as told:
         machine.pull("org/nothing")
+    assert "no token was given" in str(told.value.hint)
+    with pytest.raises(Forbidden) as refused:
+        machine.pull("org/nothing", token="t" * 20)
+    assert "is the token right?" in str(refused.value.hint)
     with pytest.raises(RevisionNotFound):
         machine.pull(f"{REPO}@nothing")
     assert not machine.output.exists()
+
+
+def test_a_certificate_that_nobody_trusts_is_told_with_a_way_out(tmp_path: Path) -> None:
+    context = serving(make_certificate(tmp_path))
+    with open_door(context=lambda: context) as door:
+        site = {"url": f"https://127.0.0.1:{door.port}"}
+        transfer, pull = {"attempts": 1}, {"model": REPO, "cache": str(tmp_path / "cache")}
+        loader = ModelLoader({"mirror_sites": [site], "transfer": transfer, "pull": pull})
+        with pytest.raises(OriginUnavailable, match="not trusted") as told:
+            loader.download_and_verify()
+    assert "pull.ca_file" in str(told.value.hint)
 
 
 def test_no_mirror_that_answers_is_told_as_such(machine: Machine) -> None:

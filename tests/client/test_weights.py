@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from sync_daemon.client.sources import Blob
-from sync_daemon.client.weights import NotReadable, Tensor, Weights, inspect
+from sync_daemon.client.tensors import NotReadable, Tensor, Weights
+from sync_daemon.client.weights import inspect
 from tests.support.torchlike import Saved, torch_legacy, torch_zip
 
 SAVED = {"a.weight": Saved("FloatStorage", (3, 4)), "b": Saved("BFloat16Storage", (5,))}

@@ -51,3 +51,17 @@ def test_the_version_of_tls_needs_no_quotes(written: str) -> None:
 def test_an_old_or_unknown_version_of_tls_is_refused(written: str) -> None:
     with pytest.raises(ConfigError, match="min_version"):
         read(f"{{tls: {{cert_file: /c, key_file: /k, min_version: {written}}}}}")
+
+
+@pytest.mark.parametrize("metrics", ["", "\nmetrics: {listen: 127.0.0.1:9464}"])
+def test_two_servers_cannot_have_the_same_port(metrics: str) -> None:
+    """The daemon would find its own metrics there, and ask whether a gateway is running."""
+    with pytest.raises(ConfigError) as caught:
+        read("{listen: 127.0.0.1:9464}" + metrics)
+    (problem,) = caught.value.problems
+    assert "gateway.listen: is metrics.listen as well" in str(problem)
+
+
+@pytest.mark.parametrize("metrics", ["off", "127.0.0.1:9465"])
+def test_a_port_that_the_metrics_left_is_free(metrics: str) -> None:
+    assert read(f"{{listen: 127.0.0.1:9464}}\nmetrics: {{listen: {metrics}}}").listen is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,11 @@ from sync_daemon.domain.events import (
     GatewayStarted,
     GatewayStopped,
 )
-from sync_daemon.gateway.server import Gateway
+from sync_daemon.gateway.server import UNSENT, Gateway
 from sync_daemon.ports import ObjectInfo
+from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
-from tests.support.published import Publisher, Serving, settings_of
+from tests.support.published import Publisher, Serving, serving, settings_of
 from tests.support.waiting import wait_until
 
 
@@ -52,6 +54,25 @@ def test_it_serves_as_soon_as_its_store_answers(tmp_path: Path) -> None:
     kinds = [type(event) for event in events]
     assert kinds.count(GatewayStale) == kinds.count(GatewayFresh) == 1
     assert kinds.count(GatewayStarted) == kinds.count(GatewayStopped) == 1
+
+
+def test_clients_that_do_not_read_hold_little_of_the_kernels_memory(tmp_path: Path) -> None:
+    Publisher(LocalStore(tmp_path)).publish("m", "main", {"big": bytes(2**25)}, lfs=["big"])
+    with serving(tmp_path) as served:
+        port = int(served.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(b"GET /m/resolve/main/big HTTP/1.1\r\nHost: x\r\n\r\n")
+            line.recv(1)
+            time.sleep(0.3)
+            assert 0 < _unsent(port, line.getsockname()[1]) <= 2 * UNSENT
+
+
+def _unsent(port: int, client: int) -> int:
+    """Bytes that wait in the kernel on the server's side of a connection."""
+    ends = f":{port:04X}", f":{client:04X}"
+    rows = (row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    (found,) = (row for row in rows if (row[1][8:], row[2][8:]) == ends)
+    return int(found[4].partition(":")[0], 16)
 
 
 def test_it_stops_at_once_when_nobody_asks_and_only_once(tmp_path: Path) -> None:
