@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -90,6 +91,8 @@ class Serving:
         except SyncError:
             self._settings = before
             raise
+        finally:
+            gc.collect()  # a client of S3 is a circle of 12 MB, which Python finds late
 
     def _start(self, settings: Settings) -> None:
         with ExitStack() as opened:
