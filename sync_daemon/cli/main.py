@@ -140,9 +140,7 @@ def make_parser(commands: Sequence[Command] | None = None) -> argparse.ArgumentP
     return parser
 
 
-def _add_command(
-    verbs: argparse._SubParsersAction[_Parser], name: str, command: Command
-) -> None:
+def _add_command(verbs: argparse._SubParsersAction[_Parser], name: str, command: Command) -> None:
     parser = verbs.add_parser(
         name,
         help=command.summary,
