@@ -8,6 +8,7 @@ requirements/bench.txt and aria2 (Debian: aria2); for TLS the openssl command.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import operator
 import os
@@ -28,6 +29,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+
+import sync_daemon
 
 MIB = 1024**2
 KEY, SECRET = "benchkey", "benchsecret"
@@ -249,7 +252,12 @@ def ratio(results: Mapping[str, Sequence[Cost]], ours: str, theirs: str) -> floa
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """Yield a temporary directory on disk (not in memory) and remove it afterwards."""
+    """Yield a temporary directory on disk (not in memory) and remove it afterwards.
+
+    What is installed has its bytecode, as the peers have; a source tree gets it now, also where
+    PYTHONDONTWRITEBYTECODE keeps each start from writing it.
+    """
+    compileall.compile_dir(Path(sync_daemon.__file__).parent, quiet=1)
     base = os.environ.get("BENCH_DIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else None)
     with tempfile.TemporaryDirectory(prefix="sync-daemon-bench-", dir=base) as name:
         yield Path(name)

@@ -2,7 +2,7 @@
 
 import sys
 
-from sync_daemon.cli.main import main
+from sync_daemon.cli.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

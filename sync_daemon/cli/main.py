@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 import traceback
@@ -49,14 +48,8 @@ _EXIT_OF: Mapping[type[BaseException], int] = MappingProxyType(
 """What an error means that ended the whole command; any other is a failure."""
 
 
-_SWEEP = 5_000
-"""Objects that are made and not freed before Python looks for circles of garbage. At its own 700
-that is a tenth of the start, which makes many objects and no garbage."""
-
-
 def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
     """Run one command and return its exit code."""
-    gc.set_threshold(_SWEEP)
     try:
         given = sys.argv[1:] if argv is None else argv
         arguments = make_parser(find_commands(given)).parse_args(given)

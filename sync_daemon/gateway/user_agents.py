@@ -16,18 +16,21 @@ LARGEST_ANNOUNCED = 50 * 1000**3
 
 _HUB = re.compile(r"\bhf_hub/(\d{1,4})\.(\d{1,4})")
 _FIRST_WITHOUT_SIZE = (1, 31)
+_OURS = "sync-daemon/"
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A client. `hub` is huggingface_hub's version, major and minor; None for all others."""
+    """A client. `hub` is huggingface_hub's version, major and minor; None for all others.
+    `ours`: it is `sync-daemon pull`, or a mirror of this mirror."""
 
     hub: tuple[int, int] | None = None
+    ours: bool = False
 
     @property
     def drops_token(self) -> bool:
         """Tell whether it is known to drop its token on the way to another host."""
-        return self.hub is not None
+        return self.ours or self.hub is not None
 
     @property
     def limits_size(self) -> bool:
@@ -42,5 +45,7 @@ class Agent:
 
 def parse_agent(header: str | None) -> Agent:
     """Return what a User-Agent header tells of a client."""
-    match = _HUB.search(header or "")
-    return Agent((int(match[1]), int(match[2]))) if match else Agent()
+    text = header or ""
+    match = _HUB.search(text)
+    hub = (int(match[1]), int(match[2])) if match else None
+    return Agent(hub, ours=text.startswith(_OURS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,23 @@ def test_nothing_but_the_version_and_the_notes_is_left(machine: Machine, repo: R
     (machine.output / SPARE / "half").write_bytes(b"half a file")
     machine.pull()
     assert names(machine.output) == {NAME, "config.json", "data", "model.safetensors"}
+
+
+def test_what_no_output_links_to_can_be_freed(machine: Machine, repo: Repo) -> None:
+    """By the command of docs/pull.md; what is wanted again is fetched again, and nothing else."""
+    former = repo.head("main")
+    machine.pull(output=machine.home / "first")
+    repo.commit({"config.json": b"{}"})
+    machine.pull(output=machine.home / "second")
+    shutil.rmtree(machine.home / "first")
+    command = ["find", machine.cache / "blobs", "-type", "f", "-links", "1", "-delete"]
+    subprocess.run(command, check=True)
+    kept = {path.stat().st_ino for path in (machine.home / "second").rglob("*")}
+    assert machine.blobs()
+    assert all(blob.stat().st_ino in kept for blob in machine.blobs())
+    assert machine.pull(output=machine.home / "second").bytes.fetched == 0
+    old = machine.pull(f"{REPO}@{former}", output=machine.home / "first")
+    assert old.bytes.fetched == len(b'{"seed": 0}')
 
 
 def test_another_disk_gets_copies(machine: Machine, repo: Repo) -> None:

@@ -45,6 +45,7 @@ class Client:
     home: Path
     url: str
     token: str | None = None
+    offline: bool = False
 
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "AWS_"))}
@@ -53,6 +54,8 @@ class Client:
             "HF_HOME": str(self.home),
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
         }
+        if self.offline:
+            told["HF_HUB_OFFLINE"] = "1"
         return kept | told | ({"HF_TOKEN": self.token} if self.token else {})
 
     def __call__(self, what: str, repo: str, **more: Any) -> Any:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sync_daemon.client import ModelLoader
 from sync_daemon.stores.memory import MemoryStore
 from tests.clients.conftest import Make, Serve
 from tests.e2e.conftest import Mirror
@@ -113,6 +116,22 @@ def test_transformers_reads_the_real_model(hub: Hub, serve: Serve, make_client: 
         assert found["type"] == "bert"
         assert found["ids"][0] == 101
         assert len(found["ids"]) > 4
+
+
+@pytest.mark.parametrize("name", ["sentence-transformers/all-MiniLM-L6-v2", "minilm"])
+def test_transformers_reads_offline_what_pull_has_put_into_its_cache(
+    name: str, hub: Hub, serve: Serve, make_client: Make, tmp_path: Path
+) -> None:
+    """Under both names; the library is told to ask nobody, and nobody would answer it."""
+    hub.repo("sentence-transformers/all-MiniLM-L6-v2").commit(sample_model_files())
+    server = serve({"name": "minilm", "repo": "sentence-transformers/all-MiniLM-L6-v2"})
+    client = make_client("transformers", "http://127.0.0.1:9")
+    loader = ModelLoader(
+        model=name, mirrors=[server.url], cache=tmp_path / "cache", hf_cache=client.home / "hub"
+    )
+    assert loader.download_and_verify().status == "ok"
+    found = replace(client, offline=True)("tokenizer", name)
+    assert (found["type"], found["ids"][0]) == ("bert", 101)
 
 
 def test_datasets_reads_a_dataset(hub: Hub, serve: Serve, make_client: Make) -> None:

@@ -28,3 +28,10 @@ def test_versions_of_huggingface_hub_are_told_apart(
     assert agent.hub == hub
     assert agent.needs_size is needs_size
     assert agent.drops_token is agent.limits_size is (hub is not None)
+
+
+def test_our_own_client_drops_its_token_and_takes_files_of_any_size() -> None:
+    agent = parse_agent("sync-daemon/1.0.0")
+    assert agent.drops_token
+    assert not agent.limits_size
+    assert not parse_agent("curl/8 sync-daemon/1.0.0").drops_token
