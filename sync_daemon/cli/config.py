@@ -13,6 +13,7 @@ from sync_daemon.config import (
     effective_values,
     json_schema,
 )
+from sync_daemon.config.load import NO_STORE
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.words import plural
 from sync_daemon.engine.clock import SystemClock
@@ -27,16 +28,22 @@ def _validate(session: Session) -> int:
         return 0
     for warning in settings.warnings:
         session.notice("config.warning", "warning", str(warning))
+    session.out.line(f"valid: {_describe(settings, versions)}")
+    return 0
+
+
+def _describe(settings: Settings, versions: int) -> str:
+    if str(settings.store.url) == NO_STORE:
+        return f"a file for `pull`, {plural(len(settings.mirror_sites), 'mirror site')}"
     models = plural(len(settings.models), "model")
     patterns = "tag pattern" if versions == 1 else "tag patterns"
-    session.out.line(f"valid: {models}, {plural(versions, 'version')} or {patterns} declared")
-    return 0
+    return f"{models}, {plural(versions, 'version')} or {patterns} declared"
 
 
 def _checked(session: Session) -> Settings:
     """Read the file and wire what needs no network. Raises ConfigurationError."""
     try:
-        settings = session.read_settings()
+        settings = session.read_settings(clients=True)
         alerting.sinks(settings, SystemClock(session.stop))
         with bootstrap.origins(settings, lambda _: None):
             return settings

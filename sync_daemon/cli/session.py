@@ -56,9 +56,12 @@ class Session:
             self.notice("config.warning", "warning", str(warning))
         return settings
 
-    def read_settings(self) -> Settings:
-        """Read the configuration and say nothing of its warnings, nor write to its log file."""
-        settings = self._read_settings()
+    def read_settings(self, *, clients: bool = False) -> Settings:
+        """Read the configuration and say nothing of its warnings, nor write to its log file.
+
+        With `clients` it may be a file for `pull` alone, without a store.
+        """
+        settings = self._read_settings(clients=clients)
         self._keep_to(settings.log)
         return settings
 
@@ -67,9 +70,9 @@ class Session:
         ConfigurationError."""
         return find_config(self.arguments.config, self.environ, Path.cwd())
 
-    def _read_settings(self) -> Settings:
+    def _read_settings(self, *, clients: bool = False) -> Settings:
         text, source = _read(self.config_path())
-        settings = load(text, environ=self.environ, source=source)
+        settings = load(text, environ=self.environ, source=source, clients=clients)
         more = (*secrets_in(settings), *secrets_around(self.environ))
         self.out.mask = self.talk.mask = mask = self.talk.mask.with_more(more)
         if self.logs.file is not None:

@@ -18,6 +18,8 @@ from sync_daemon.domain.errors import ConfigurationError
 VARIABLE = "SYNC_DAEMON_CONFIG"
 USUAL_PLACES = ("config/mirror.yaml", "/etc/sync-daemon/mirror.yaml")
 STANDARD_INPUT = "-"
+NO_STORE = "file:///nonexistent"
+"""What stands for the store in a file for clients."""
 
 
 def find_config(explicit: str | None, environ: Mapping[str, str], cwd: Path) -> Path | str:
@@ -54,12 +56,14 @@ def load(
     environ: Mapping[str, str],
     source: str = "mirror.yaml",
     store: str | None = None,
+    clients: bool = False,
 ) -> Settings:
     """Turn the text of a configuration file into settings.
 
     `environ` is where `${VAR}` looks; `source` names the file in messages. Secret files
     are read. `store` is the URL of the store where the file names none: clients have
-    files without one. Raises ConfigError with all problems of the file.
+    files without one. With `clients` NO_STORE stands in a file that is plainly for them.
+    Raises ConfigError with all problems of the file.
     """
     try:
         document = read_document(text, environ, source)
@@ -67,9 +71,16 @@ def load(
         spot = error.spot
         problem = Problem(spot.line, spot.column, "", error.message, error.hint, source)
         raise ConfigError((problem,)) from None
+    if clients and _is_for_clients(document):
+        store = NO_STORE
     if store is not None:
         document.tree.setdefault("store", {"url": store})
     return _settle(document)
+
+
+def _is_for_clients(document: Document) -> bool:
+    keys = document.tree.keys()
+    return bool(keys & {"mirror_sites", "pull"}) and not keys & {"store", "origins", "models"}
 
 
 def _settle(document: Document) -> Settings:

@@ -48,6 +48,26 @@ def test_warnings_do_not_make_a_file_invalid(cli: Cli) -> None:
     assert len(document["warnings"]) == 1
 
 
+def test_a_file_for_clients_is_valid_without_a_store(cli: Cli) -> None:
+    cli.config.write_text("version: 1\nmirror_sites: [{url: 'http://a'}, {url: 'http://b'}]\n")
+    ran = cli("config", "validate")
+    assert (ran.code, ran.out) == (0, "valid: a file for `pull`, 2 mirror sites\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version: 1\nmirror_sites: [{url: 'http://a', colour: red}]\n",
+        "version: 1\nmirror_sites: [{url: 'http://a'}]\nmodels: [{repo: a/b}]\n",
+        "version: 1\n",
+    ],
+    ids=["unknown key", "a mirror's file that lost its store", "nothing"],
+)
+def test_a_file_that_neither_pull_nor_a_mirror_can_use_is_invalid(cli: Cli, text: str) -> None:
+    cli.config.write_text(text)
+    assert cli("config", "validate").code == 2
+
+
 def test_every_problem_is_on_stderr_with_its_line(cli: Cli) -> None:
     cli.config.write_text(WRONG)
     ran = cli("config", "validate")
