@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rig import MIB, Cost, add_json, free_port, hit, measure, ratio, save, serving, table, workplace
+from rig import MIB, Cost, add_json, hit, measure, nginx_with, ratio, save, table, workplace
 from slow_origin import make_file
 
 COMMIT = "5" * 40
@@ -65,7 +65,6 @@ def make_repo(root: Path, size: int, shards: int) -> tuple[Shard, ...]:
 @contextmanager
 def hub(root: Path, folder: Path, shards: tuple[Shard, ...], limit_rate: str) -> Iterator[str]:
     """Serve the repository as a Hub would, and yield its URL."""
-    port = free_port()
     api = f"/api/models/{REPO}"
     answers = {
         api: "info.json",
@@ -83,25 +82,8 @@ def hub(root: Path, folder: Path, shards: tuple[Shard, ...], limit_rate: str) ->
         f" add_header X-Linked-Etag '\"{one.sha256}\"'; add_header X-Linked-Size {one.size}; }}"
         for one in shards
     ]
-    conf = folder / "nginx.conf"
-    conf.write_text(
-        f"""
-        daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
-        events {{ worker_connections 1024; }}
-        http {{
-          access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
-          client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
-          fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-          default_type application/octet-stream;
-          server {{ listen 127.0.0.1:{port}; {" ".join(places)} }}
-        }}
-        """
-    )
-    for place in (folder, root):
-        place.chmod(0o755)
-    command = shutil.which("nginx") or "/usr/sbin/nginx"
-    with serving([command, "-c", str(conf), "-g", "user root;"], port):
-        yield f"http://127.0.0.1:{port}"
+    with nginx_with(" ".join(places), root, folder) as url:
+        yield url
 
 
 def contestants(

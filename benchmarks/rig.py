@@ -113,7 +113,15 @@ def serving(command: Sequence[str], port: int, **env: str) -> Iterator[None]:
 def nginx(
     root: Path, folder: Path, *, limit_rate: str = "0", tls: Tls | None = None
 ) -> Iterator[str]:
-    """Serve `folder` as an origin and yield its URL. `limit_rate` is per connection."""
+    """Serve `root` as an origin and yield its URL. `limit_rate` is per connection."""
+    rules = f"root {root}; autoindex on; limit_rate {limit_rate};"
+    with nginx_with(rules, root, folder, tls=tls) as url:
+        yield url
+
+
+@contextmanager
+def nginx_with(rules: str, root: Path, folder: Path, *, tls: Tls | None = None) -> Iterator[str]:
+    """Serve files of `root` by rules in nginx's words and yield the URL; its own go to `folder`."""
     port = free_port()
     secure = f"ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key};" if tls else ""
     conf = folder / "nginx.conf"
@@ -125,11 +133,8 @@ def nginx(
           access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
           client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
           fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-          server {{
-            listen 127.0.0.1:{port}{" ssl" if tls else ""}; {secure}
-            root {root}; autoindex on; limit_rate {limit_rate};
-            default_type application/octet-stream;
-          }}
+          default_type application/octet-stream;
+          server {{ listen 127.0.0.1:{port}{" ssl" if tls else ""}; {secure} {rules} }}
         }}
         """
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -57,22 +57,23 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_many(
+    parser: argparse.ArgumentParser,
+    option: str,
+    metavar: str,
+    words: str,
+    choices: Sequence[str] | None = None,
+) -> None:
+    """Offer an option that may be repeated; `words` are its help."""
+    parser.add_argument(
+        option, action="append", default=[], metavar=metavar, choices=choices, help=words
+    )
+
+
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Offer the options that say which versions are meant."""
-    parser.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="MODEL",
-        help="only this model of the YAML; may be repeated",
-    )
-    parser.add_argument(
-        "--version",
-        action="append",
-        default=[],
-        metavar="VERSION",
-        help="only this version; may be repeated",
-    )
+    add_many(parser, "--model", "MODEL", "only this model of the YAML; may be repeated")
+    add_many(parser, "--version", "VERSION", "only this version; may be repeated")
     parser.add_argument(
         "--full",
         action="store_true",

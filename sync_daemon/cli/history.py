@@ -6,7 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from typing import Any
 
-from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.command import Command, add_json, add_many
 from sync_daemon.cli.past import file_rate, show_findings, show_record
 from sync_daemon.cli.reading import browsing
 from sync_daemon.cli.session import Session
@@ -44,20 +44,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="show this run; its beginning or its end is enough",
     )
-    parser.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="MODEL",
-        help="only runs that tell of this model; may be repeated",
-    )
-    parser.add_argument(
+    add_many(parser, "--model", "MODEL", "only runs that tell of this model; may be repeated")
+    add_many(
+        parser,
         "--status",
-        action="append",
-        default=[],
-        metavar="STATUS",
+        "STATUS",
+        "only runs that ended so, or in which a version did; may be repeated",
         choices=STATUSES,
-        help="only runs that ended so, or in which a version did; may be repeated",
     )
     parser.add_argument(
         "--since", metavar="WHEN", help="only runs that began since: 7d, 12h, or a date (UTC)"

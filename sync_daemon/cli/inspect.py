@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_daemon import bootstrap
-from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.command import Command, add_json, add_many
 from sync_daemon.cli.output import Column
 from sync_daemon.cli.reading import names_of, read_version, whole
 from sync_daemon.cli.selecting import parse_target
@@ -40,13 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="a file, the URL of one, or MODEL[@VERSION] in the store (else its newest version)",
     )
-    parser.add_argument(
-        "--file",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="of a version, only these files; may be repeated",
-    )
+    add_many(parser, "--file", "PATTERN", "of a version, only these files; may be repeated")
     parser.add_argument("--tensors", action="store_true", help="name every tensor")
     add_json(parser)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sync_daemon.cli.command import Command, add_files, add_json
+from sync_daemon.cli.command import Command, add_files, add_json, add_many
 from sync_daemon.cli.hiding import secrets_around, secrets_in
 from sync_daemon.cli.output import Output
 from sync_daemon.cli.session import Session
@@ -63,13 +63,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sites(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mirror",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="a mirror to fetch from; may be repeated, the best first",
-    )
+    add_many(parser, "--mirror", "URL", "a mirror to fetch from; may be repeated, the best first")
     parser.add_argument(
         "--token-file", type=Path, metavar="FILE", help="file with the access token of the mirrors"
     )
@@ -89,13 +83,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         "--repo-type", choices=("model", "dataset", "space"), help="kind of repository"
     )
     for name, what in (("include", "only files"), ("exclude", "no files")):
-        parser.add_argument(
-            f"--{name}",
-            action="append",
-            default=[],
-            metavar="PATTERN",
-            help=f"{what} that match; may be repeated",
-        )
+        add_many(parser, f"--{name}", "PATTERN", f"{what} that match; may be repeated")
     parser.add_argument(
         "--copy", action="store_true", help="copy the files, to be edited; do not link them"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_daemon import bootstrap
-from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.command import Command, add_json, add_many
 from sync_daemon.cli.output import Output
 from sync_daemon.cli.session import Session
 from sync_daemon.cli.store_steps import STYLES, is_there, name_server, take_first, take_rest
@@ -187,19 +187,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reader", metavar="NAME", help="make or change a consumer's read-only account (MinIO)"
     )
-    parser.add_argument(
-        "--network",
-        action="append",
-        default=[],
-        metavar="CIDR",
-        help="the account works from this network only; may be repeated",
+    add_many(
+        parser, "--network", "CIDR", "the account works from this network only; may be repeated"
     )
-    parser.add_argument(
+    add_many(
+        parser,
         "--model",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="the account reads this model only, or all that begin so: llama-*; may be repeated",
+        "PATTERN",
+        "the account reads this model only, or all that begin so: llama-*; may be repeated",
     )
     parser.add_argument(
         "--rotate", action="store_true", help="give the account a new secret key as well"

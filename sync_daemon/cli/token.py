@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sync_daemon import bootstrap
-from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.command import Command, add_json, add_many
 from sync_daemon.cli.output import Column
 from sync_daemon.cli.session import Session
 from sync_daemon.config import Settings
@@ -21,7 +21,7 @@ from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK
 from sync_daemon.domain.tokens import Token, TokenName
 from sync_daemon.domain.words import human_age
 from sync_daemon.engine.vault import Vault
-from sync_daemon.gateway.tokens import Stored, TokenBook
+from sync_daemon.gateway.access.tokens import Stored, TokenBook
 
 ALL = (ModelPattern("*"),)
 
@@ -174,12 +174,11 @@ def _day(moment: datetime | None) -> str:
 
 def _configure_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="whose it is: a person, a team, a machine")
-    parser.add_argument(
+    add_many(
+        parser,
         "--model",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="it reads this model only, or all that begin so: llama-*; may be repeated",
+        "PATTERN",
+        "it reads this model only, or all that begin so: llama-*; may be repeated",
     )
     parser.add_argument(
         "--expires", metavar="TIME", help="it opens nothing after so long: 12h, 30d"

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from sync_daemon import bootstrap
 from sync_daemon.bootstrap import alerting
-from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.command import Command, add_json, add_many
 from sync_daemon.cli.output import Column, Output
 from sync_daemon.cli.session import Session
 from sync_daemon.domain import keys
@@ -53,15 +53,9 @@ _MANIFEST = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `verify`."""
     parser.add_argument(
-        "--deep", action="store_true", help="read every blob and hash it, not only its size"
+        "--deep", action="store_true", help="read and hash every blob and plain copy as well"
     )
-    parser.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="MODEL",
-        help="only this model, declared or not; may be repeated",
-    )
+    add_many(parser, "--model", "MODEL", "only this model, declared or not; may be repeated")
     add_json(parser)
 
 

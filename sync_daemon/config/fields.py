@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -69,25 +69,35 @@ def _tls_version(value: object) -> object:
     return str(value) if isinstance(value, float) else value
 
 
+def _split_url(value: object, problem: UnitError) -> tuple[str, SplitResult, bool]:
+    """Read a URL, and whether it names a host and no port 0. Raises `problem`."""
+    if not isinstance(value, str) or len(value) > _LONGEST_URL or _bad_text(value):
+        raise problem
+    try:
+        parts = urlsplit(value)
+        return value, parts, parts.port != 0 and bool(parts.hostname)
+    except ValueError:
+        raise problem from None
+
+
+def _read_http(value: object, hint: str) -> tuple[str, SplitResult]:
+    url, parts, reachable = _split_url(value, UnitError(message="is not a URL", hint=hint))
+    if parts.scheme not in {"http", "https"} or not reachable:
+        raise UnitError(message="is not an http or https URL", hint=hint)
+    return url, parts
+
+
 def parse_url(value: object) -> str:
     """An http or https URL without credentials, query or fragment; no final slash."""
     hint = "write for example https://host or http://host:8080/path"
-    if not isinstance(value, str) or len(value) > _LONGEST_URL or _bad_text(value):
-        raise UnitError(message="is not a URL", hint=hint)
-    try:
-        parts = urlsplit(value)
-        host, port_is_fine = parts.hostname, parts.port != 0
-    except ValueError:
-        raise UnitError(message="is not a URL", hint=hint) from None
-    if parts.scheme not in {"http", "https"} or not host or not port_is_fine:
-        raise UnitError(message="is not an http or https URL", hint=hint)
+    url, parts = _read_http(value, hint)
     if "@" in parts.netloc:
         raise UnitError(
             message="holds a user name or password", hint="credentials have keys of their own"
         )
-    if "?" in value or "#" in value:
+    if "?" in url or "#" in url:
         raise UnitError(message="has a query or fragment", hint=hint)
-    return value.rstrip("/")
+    return url.rstrip("/")
 
 
 def parse_proxy(value: object) -> str | Secret:
@@ -95,20 +105,15 @@ def parse_proxy(value: object) -> str | Secret:
     hint = "write http://HOST:PORT, http://USER:PASSWORD@HOST:PORT or off"
     if value is False or value == "off":
         return "off"
-    if not isinstance(value, str) or len(value) > _LONGEST_URL or _bad_text(value):
-        raise UnitError(message="is not the URL of a proxy", hint=hint)
-    try:
-        parts = urlsplit(value)
-        host, port_is_fine = parts.hostname, parts.port != 0
-    except ValueError:
-        raise UnitError(message="is not the URL of a proxy", hint=hint) from None
+    problem = UnitError(message="is not the URL of a proxy", hint=hint)
+    text, parts, reachable = _split_url(value, problem)
     if parts.scheme != "http":
         raise UnitError(message="is no http proxy, and no other kind is supported", hint=hint)
-    if not host or not port_is_fine or parts.path.strip("/") or "?" in value or "#" in value:
-        raise UnitError(message="is not the URL of a proxy", hint=hint)
+    if not reachable or parts.path.strip("/") or "?" in text or "#" in text:
+        raise problem
     if HIDDEN in (parts.username, parts.password):
         raise UnitError(message="has the mask of a secret", hint="write the secret, or ${NAME}")
-    url = value.rstrip("/")
+    url = text.rstrip("/")
     return Secret(url) if "@" in parts.netloc else url
 
 
@@ -119,20 +124,12 @@ def parse_alertmanager(value: object) -> Secret | None:
         return value
     if value == "" and isinstance(value, FromEnvironment):
         return None
-    if not isinstance(value, str) or len(value) > _LONGEST_URL or _bad_text(value):
-        raise UnitError(message="is not a URL", hint=hint)
-    try:
-        parts = urlsplit(value)
-        host, port_is_fine = parts.hostname, parts.port != 0
-    except ValueError:
-        raise UnitError(message="is not a URL", hint=hint) from None
-    if parts.scheme not in {"http", "https"} or not host or not port_is_fine:
-        raise UnitError(message="is not an http or https URL", hint=hint)
-    if "?" in value or "#" in value:
+    url, _ = _read_http(value, hint)
+    if "?" in url or "#" in url:
         raise UnitError(message="has a query or fragment", hint=hint)
-    if HIDDEN in value:
+    if HIDDEN in url:
         raise UnitError(message="has the mask of a secret", hint="write the secret, or ${NAME}")
-    return Secret(value.rstrip("/"))
+    return Secret(url.rstrip("/"))
 
 
 def check_repeat(every: timedelta) -> timedelta:

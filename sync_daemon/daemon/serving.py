@@ -12,7 +12,7 @@ from sync_daemon import bootstrap
 from sync_daemon.config import Settings
 from sync_daemon.daemon.jobs import next_runs
 from sync_daemon.domain.errors import SyncError
-from sync_daemon.gateway.access_log import Traffic
+from sync_daemon.gateway.access.log import Traffic
 from sync_daemon.gateway.pages.making import make_pages
 from sync_daemon.gateway.pages.overview import Coming
 from sync_daemon.gateway.server import Gateway

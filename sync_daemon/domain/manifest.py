@@ -28,6 +28,11 @@ class FileEntry:
     git_oid: GitOid | None = None
     lfs: bool = False
 
+    @property
+    def hub_id(self) -> Digest | GitOid:
+        """What the Hub's clients know it by: its SHA-256 if it is of LFS or has no git oid."""
+        return self.sha256 if self.lfs or self.git_oid is None else self.git_oid
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

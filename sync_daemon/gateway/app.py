@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sync_daemon.config import Settings
-from sync_daemon.gateway.answers import RawHeaders
-from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.routes import AnswersFiles, Routes
+from sync_daemon.gateway.hub.routes import AnswersFiles, Routes
+from sync_daemon.gateway.published.library import Library
 
 Readiness = Callable[[], Sequence[str]]
 """Returns the reasons why the gateway should get no requests; empty: it is ready."""
@@ -54,7 +53,7 @@ class Health:
 
 async def _tell(send: Send, status: int, text: str) -> None:
     body = f"{text}\n".encode()
-    headers: RawHeaders = [
+    headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),

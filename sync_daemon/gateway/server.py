@@ -26,24 +26,24 @@ from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.events import GatewayStarted, GatewayStopped
 from sync_daemon.domain.names import ModelName
 from sync_daemon.engine.clock import SystemClock
-from sync_daemon.gateway.access import Access
-from sync_daemon.gateway.access_log import AccessLog, Traffic
+from sync_daemon.gateway.access.log import AccessLog, Traffic
+from sync_daemon.gateway.access.middleware import Access
+from sync_daemon.gateway.access.networks import Networks
+from sync_daemon.gateway.access.tokens import TokenBook, Tokens
 from sync_daemon.gateway.app import make_app
-from sync_daemon.gateway.connections import (
+from sync_daemon.gateway.connections.handshake import CountedProtocol, SecureServer
+from sync_daemon.gateway.connections.protocol import (
     IDLE_SECONDS,
     BoundedProtocol,
     Doors,
     make_protocol,
     open_files_for,
 )
-from sync_daemon.gateway.files import Files
-from sync_daemon.gateway.handshake import CountedProtocol, SecureServer
+from sync_daemon.gateway.connections.tls import Certificate
+from sync_daemon.gateway.files.handler import Files
 from sync_daemon.gateway.keeper import Keeper
-from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.networks import Networks
-from sync_daemon.gateway.refresher import Refresher
-from sync_daemon.gateway.tls import Certificate
-from sync_daemon.gateway.tokens import TokenBook, Tokens
+from sync_daemon.gateway.published.library import Library
+from sync_daemon.gateway.published.refresher import Refresher
 from sync_daemon.ports import Emit, ObjectStore
 
 PATIENCE = 10.0
@@ -97,7 +97,7 @@ class Gateway:
         looks: list[Callable[[], object]] = [self._tokens.refresh]
         if self._certificate:
             looks.append(self._certificate.refresh)
-        self._keeper = Keeper(looks, rules.refresh, clock)
+        self._keeper = Keeper("keeper", looks, rules.refresh.total_seconds, clock)
         self._log = AccessLog(emit, rules.access_log)
         self._app = make_app(
             self.library,

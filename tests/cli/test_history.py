@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,31 +31,14 @@ from sync_daemon.engine.records import (
     find_runs,
 )
 from sync_daemon.engine.retry import Retry
-from sync_daemon.ports import Content, ObjectInfo
 from sync_daemon.stores.memory import MemoryStore
 from tests.cli.conftest import Cli
 from tests.support.fakes import FakeClock, Recorder
+from tests.support.stores import CountingStore
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 EVERY = Filter()
-
-
-class Counting(MemoryStore):
-    """Notes what is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.listed: list[str] = []
-        self.got: list[str] = []
-
-    def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        self.listed.append(prefix)
-        return super().list(prefix, start_after)
-
-    def get(self, key: str) -> Content:
-        self.got.append(key)
-        return super().get(key)
 
 
 def browser(store: MemoryStore) -> Browser:
@@ -340,7 +322,7 @@ def test_status_knows_what_a_run_of_a_part_did_not_look_at(cli: Cli) -> None:
 
 
 def test_recent_runs_are_found_without_listing_the_years_before() -> None:
-    store = Counting()
+    store = CountingStore()
     for back in range(400):
         keep(store, NOW - back * DAY, ("m", "published"))
     found = find_runs(browser(store), EVERY, 3, NOW)
@@ -353,7 +335,7 @@ def test_recent_runs_are_found_without_listing_the_years_before() -> None:
 
 
 def test_after_a_week_whole_months_are_listed_and_the_oldest_report_ends_it() -> None:
-    store = Counting()
+    store = CountingStore()
     starts = [NOW - DAY * n for n in (0, 1, 9, 12, 60, 200)]
     for started in starts:
         keep(store, started, ("m", "published"))
@@ -365,13 +347,13 @@ def test_after_a_week_whole_months_are_listed_and_the_oldest_report_ends_it() ->
 
 
 def test_an_empty_history_costs_one_request() -> None:
-    store = Counting()
+    store = CountingStore()
     assert find_runs(browser(store), EVERY, 20, NOW).runs == ()
     assert store.listed == ["runs/"]
 
 
 def test_a_rare_status_is_looked_for_within_a_bound_that_is_told() -> None:
-    store = Counting()
+    store = CountingStore()
     for minutes in range(MOST_REPORTS + 5):
         keep(store, NOW - timedelta(minutes=minutes), ("m", "published"))
     found = find_runs(browser(store), Filter(statuses=frozenset({"refused"})), 20, NOW)
@@ -381,7 +363,7 @@ def test_a_rare_status_is_looked_for_within_a_bound_that_is_told() -> None:
 
 
 def test_listings_are_bounded_where_runs_are_rare() -> None:
-    store = Counting()
+    store = CountingStore()
     keep(store, NOW - 3000 * DAY, ("m", "published"))
     found = find_runs(browser(store), EVERY, 20, NOW)
     assert (found.runs, found.ended) == ((), "listings")
@@ -389,7 +371,7 @@ def test_listings_are_bounded_where_runs_are_rare() -> None:
 
 
 def test_a_host_that_is_ahead_is_seen_and_since_keeps_older_days_unlisted() -> None:
-    store = Counting()
+    store = CountingStore()
     ahead = keep(store, NOW + timedelta(hours=20), ("m", "published"))
     keep(store, NOW - 5 * DAY, ("m", "published"))
     found = find_runs(browser(store), Filter(since=NOW - DAY), 20, NOW)
@@ -398,7 +380,7 @@ def test_a_host_that_is_ahead_is_seen_and_since_keeps_older_days_unlisted() -> N
 
 
 def test_ids_are_found_by_one_short_listing() -> None:
-    store = Counting()
+    store = CountingStore()
     run_id = keep(store, NOW, ("m", "published"))
     for beginning in ("2026", "202611", "20261121", run_id[:18], run_id):
         store.listed.clear()

@@ -7,28 +7,30 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sync_daemon.cli.main import main
+from tests.support.daemon import Ran
 
 CONFIG = b'{"architectures": ["LlamaForCausalLM"]}'
 WEIGHTS = b"w" * 5000
 LONG = "deep/" * 30 + "a file whose name is long.bin"
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+STORED = frozenset(
+    (
+        "version",
+        "commit",
+        "manifest",
+        "published_at",
+        "pin",
+        "hold",
+        "tree",
+        "files",
+        "bytes",
+        "problem",
+    )
+)
+"""What `ls`, `show` and `status` tell of a version."""
 
 
 @dataclass(frozen=True)
@@ -132,21 +134,7 @@ def test_status_as_json_has_exactly_the_documented_fields(mirror: Mirror) -> Non
     sizes = {f"{one['model']}@{one['version']}": one["bytes"] for one in found["versions"]}
     assert sizes == {"b@main": 5000, "org/a@2.0": 5044, "org/a@1.0": 5042}
     for one in found["versions"]:
-        assert set(one) == {
-            "model",
-            "version",
-            "state",
-            "commit",
-            "manifest",
-            "published_at",
-            "pin",
-            "hold",
-            "tree",
-            "files",
-            "bytes",
-            "problem",
-            "last",
-        }
+        assert set(one) == STORED | {"model", "state", "last"}
     assert found["totals"] == {
         "versions": 3,
         "files": 7,
@@ -233,18 +221,7 @@ def test_ls_as_json_has_one_shape_for_one_model_and_for_all(mirror: Mirror) -> N
     assert set(model) == {"model", "versions", "totals"}
     assert model["totals"]["distinct_bytes"] == 5086
     assert [version["version"] for version in model["versions"]] == ["2.0", "1.0"]
-    assert set(model["versions"][0]) == {
-        "version",
-        "commit",
-        "manifest",
-        "published_at",
-        "pin",
-        "hold",
-        "tree",
-        "files",
-        "bytes",
-        "problem",
-    }
+    assert set(model["versions"][0]) == STORED
 
 
 def test_ls_of_an_empty_store_is_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,17 +264,7 @@ def test_show_as_json_has_exactly_the_documented_fields(mirror: Mirror) -> None:
     found = mirror.run("show", "org/a@1.0", "--json").json
     assert set(found) == {"store", "model", "versions"}
     (version,) = found["versions"]
-    assert set(version) == {
-        "version",
-        "commit",
-        "manifest",
-        "published_at",
-        "pin",
-        "hold",
-        "tree",
-        "files",
-        "bytes",
-        "problem",
+    assert set(version) == STORED | {
         "previous",
         "selection",
         "origin",

@@ -8,8 +8,10 @@ from sync_daemon.config import ConfigError, Problem, load
 from sync_daemon.domain.errors import ConfigurationError
 
 TOP = "version: 1\nstore: {url: s3://ai-mirror}\n"
-HUB = TOP + "origins: {hf: {type: huggingface, endpoints: [%s]}}"
-MODEL = TOP + "models:\n- {name: a, repo: o/a, versions: [%s]}\n"
+WEB = "origins: {w: {type: http, url: https://x}}\n"
+
+Case = tuple[str | bytes, int, str, str, str]
+"""A file, and the line, path, message and hint of the one problem in it."""
 
 
 def problems_of(text: str | bytes, **environ: str) -> tuple[Problem, ...]:
@@ -18,259 +20,204 @@ def problems_of(text: str | bytes, **environ: str) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-WRONG = [
+def below(text: str, path: str, message: str = "", hint: str = "", *, line: int = 3) -> Case:
+    """A mistake below what every file has."""
+    return TOP + text, line, path, message, hint
+
+
+def versions(items: str, path: str, message: str = "", hint: str = "") -> Case:
+    """A mistake in the versions of a model."""
+    text = f"models:\n- {{name: a, repo: o/a, versions: [{items}]}}\n"
+    return below(text, f"models[0].versions{path}", message, hint, line=4)
+
+
+def endpoints(items: str, path: str, message: str = "", hint: str = "") -> Case:
+    """A mistake in the endpoints of a Hub."""
+    text = f"origins: {{hf: {{type: huggingface, endpoints: [{items}]}}}}"
+    return below(text, f"origins.hf.endpoints{path}", message, hint)
+
+
+def http(keys: str, path: str, message: str = "", hint: str = "") -> Case:
+    """A mistake in an origin that is a web server."""
+    return below(f"origins: {{w: {{type: http, {keys}}}}}", f"origins.w.{path}", message, hint)
+
+
+def store(keys: str, path: str, message: str = "", hint: str = "") -> Case:
+    """A mistake in the section `store`."""
+    return f"version: 1\nstore: {{{keys}}}", 2, f"store.{path}", message, hint
+
+
+WRONG: list[Case] = [
     # keys
-    (TOP + "modles: []", 3, "modles", "unknown key", "did you mean 'models'?"),
-    (TOP + "transfer: {}\ntransfer: {}", 4, "transfer", "given twice", "line 3"),
-    (MODEL % "{name: b, name: c, revision: m}", 4, "models[0].versions[0].name", "twice", ""),
-    (
-        MODEL % "{name: b, revision: m, incude: []}",
-        4,
-        "models[0].versions[0].incude",
-        "",
-        "'include'",
-    ),
-    (MODEL % "{tags: v*, lastest: 3}", 4, "models[0].versions[0].lastest", "", "'latest'"),
-    (
-        TOP + "origins: {http: {type: directory, path: /x, pth: /x}}",
-        3,
-        "origins.http.pth",
-        "",
-        "'path'",
+    below("modles: []", "modles", "unknown key", "did you mean 'models'?"),
+    below("transfer: {}\ntransfer: {}", "transfer", "given twice", "line 3", line=4),
+    versions("{name: b, name: c, revision: m}", "[0].name", "twice"),
+    versions("{name: b, revision: m, incude: []}", "[0].incude", "", "'include'"),
+    versions("{tags: v*, lastest: 3}", "[0].lastest", "", "'latest'"),
+    below(
+        "origins: {http: {type: directory, path: /x, pth: /x}}", "origins.http.pth", "", "'path'"
     ),
     ("version: 1", 1, "store", "is missing", ""),
-    (TOP + "transfer:\n", 3, "transfer", "has no value", ""),
-    (TOP + "? [a]\n: b", 3, "", "key must be a word", ""),
+    below("transfer:\n", "transfer", "has no value"),
+    below("? [a]\n: b", "", "key must be a word"),
     # types
-    (MODEL % "{name: 1.0, revision: m}", 4, "models[0].versions[0].name", "number", 'it: "1.0"'),
-    (MODEL % "{name: on, revision: m}", 4, "models[0].versions[0].name", "true or", '"on"'),
-    (TOP + "transfer: {attempts: '3'}", 3, "transfer.attempts", "whole number", "quotes"),
-    (TOP + "gateway: {anonymous: 'yes'}", 3, "gateway.anonymous", "true or false", ""),
-    (TOP + "gateway: {anonymous: 1}", 3, "gateway.anonymous", "true or false", ""),
-    (TOP + "defaults: {include: '*.json'}", 3, "defaults.include", "must be a list", "[a, b]"),
-    (TOP + "models: [text]", 3, "models[0]", "must be keys and values", ""),
+    versions("{name: 1.0, revision: m}", "[0].name", "number", 'it: "1.0"'),
+    versions("{name: on, revision: m}", "[0].name", "true or", '"on"'),
+    below("transfer: {attempts: '3'}", "transfer.attempts", "whole number", "quotes"),
+    below("gateway: {anonymous: 'yes'}", "gateway.anonymous", "true or false"),
+    below("gateway: {anonymous: 1}", "gateway.anonymous", "true or false"),
+    below("defaults: {include: '*.json'}", "defaults.include", "must be a list", "[a, b]"),
+    below("models: [text]", "models[0]", "must be keys and values"),
     ("version: 2\nstore: {url: s3://abc}", 1, "version", "no format", "version: 1"),
     ("version: true\nstore: {url: s3://abc}", 1, "version", "no format", ""),
     # log
-    (TOP + "log: {level: loud}", 3, "log.level", "must be 'debug', 'info'", ""),
-    (TOP + "log: {fiel: x}", 3, "log.fiel", "unknown key", "'file'"),
-    (TOP + "log: {levels: {boto3: off}}", 3, "log.levels.boto3", "must be 'debug'", ""),
-    (TOP + "log: {levels: {a b: debug}}", 3, "log.levels['a b']", "is no name of a logger", "boto"),
-    (
-        TOP + "log: {levels: {request.retryed: debug}}",
-        3,
+    below("log: {level: loud}", "log.level", "must be 'debug', 'info'"),
+    below("log: {fiel: x}", "log.fiel", "unknown key", "'file'"),
+    below("log: {levels: {boto3: off}}", "log.levels.boto3", "must be 'debug'"),
+    below("log: {levels: {a b: debug}}", "log.levels['a b']", "is no name of a logger", "boto"),
+    below(
+        "log: {levels: {request.retryed: debug}}",
         "log.levels['request.retryed']",
         "is no event",
         "'request.retried'",
     ),
-    (TOP + "log: {rotate: {size: 1KiB}}", 3, "log.rotate.size", "is below 4KiB", "50MiB"),
-    (TOP + "log: {rotate: {keep: 0}}", 3, "log.rotate.keep", "at least 1", ""),
+    below("log: {rotate: {size: 1KiB}}", "log.rotate.size", "is below 4KiB", "50MiB"),
+    below("log: {rotate: {keep: 0}}", "log.rotate.keep", "at least 1"),
     # proxies and certificates
-    (
-        TOP + "origins: {a: {type: http, url: 'http://h', proxy: 'socks5://u:pw@h'}}",
-        3,
-        "origins.a.proxy",
+    http(
+        "url: 'http://h', proxy: 'socks5://u:pw@h'",
+        "proxy",
         "is no http proxy, and no other kind is supported",
         "http://HOST:PORT",
     ),
-    (
-        TOP + "origins: {a: {type: http, url: 'http://h', proxy: 'http://u:***@h:1'}}",
-        3,
-        "origins.a.proxy",
-        "mask of a secret",
-        "",
-    ),
-    (
-        TOP + "origins: {a: {type: http, url: 'http://h', ca_file: /no/such.pem}}",
-        3,
-        "origins.a.ca_file",
+    http("url: 'http://h', proxy: 'http://u:***@h:1'", "proxy", "mask of a secret"),
+    http(
+        "url: 'http://h', ca_file: /no/such.pem",
+        "ca_file",
         "cannot be read: No such file",
         "name a PEM file",
     ),
-    (
-        f"version: 1\nstore: {{url: s3://ai-mirror, ca_file: {__file__}}}",
-        2,
-        "store.ca_file",
-        "no certificates in PEM format",
-        "",
-    ),
-    ("version: 1\nstore: {url: 'file:/x', proxy: off}", 2, "store.proxy", "only for an s3://", ""),
-    ("version: 1\nstore: {url: 'file:/x', quota: 1TiB}", 2, "store.quota", "only for an s3://", ""),
-    (
-        "version: 1\nstore: {url: s3://abc, capacity: 0B}",
-        2,
-        "store.capacity",
-        "more than nothing",
-        "",
-    ),
+    store(f"url: s3://ai-mirror, ca_file: {__file__}", "ca_file", "no certificates in PEM format"),
+    store("url: 'file:/x', proxy: off", "proxy", "only for an s3://"),
+    store("url: 'file:/x', quota: 1TiB", "quota", "only for an s3://"),
+    store("url: s3://abc, capacity: 0B", "capacity", "more than nothing"),
     # limits
-    (
-        TOP + "transfer: {memory: 100MiB}",
-        3,
+    below(
+        "transfer: {memory: 100MiB}",
         "transfer.memory",
         "100MiB of memory do not hold 4 parts of 32MiB",
         "memory to 128MiB",
     ),
-    (TOP + "transfer: {total_timeout: 900}", 3, "transfer.total_timeout", "not a duration", "15m"),
+    below("transfer: {total_timeout: 900}", "transfer.total_timeout", "not a duration", "15m"),
     # units
-    (TOP + "transfer: {part_size: 8M}", 3, "transfer.part_size", "not a size: '8M'", "8MiB"),
-    (TOP + "transfer: {memory: 0.1B}", 3, "transfer.memory", "not a size", ""),
-    (TOP + "transfer: {read_timeout: 30}", 3, "transfer.read_timeout", "duration: 30", "30s"),
-    (TOP + "transfer: {min_speed: fast}", 3, "transfer.min_speed", "not a rate", ""),
-    (TOP + "retention: {max_delete: 0.1}", 3, "retention.max_delete", "percentage", "10%"),
-    (TOP + "retention: {max_delete: 101%}", 3, "retention.max_delete", "percentage", ""),
-    (TOP + "transfer: {connections: 0}", 3, "transfer.connections", "at least 1", ""),
-    (TOP + "transfer: {connections: 257}", 3, "transfer.connections", "at most 256", ""),
-    (TOP + "transfer: {bandwidth: on}", 3, "transfer.bandwidth", "bandwidth", "off"),
-    (TOP + "transfer: {bandwidth: '25:00,1MiB'}", 3, "transfer.bandwidth", "wrong time", ""),
-    (TOP + "transfer: {bandwidth: 'Foo-08:00,1MiB'}", 3, "transfer.bandwidth", "weekday", ""),
-    (TOP + "transfer: {bandwidth: '08:00,off 08:00,1M'}", 3, "transfer.bandwidth", "twice", ""),
+    below("transfer: {part_size: 8M}", "transfer.part_size", "not a size: '8M'", "8MiB"),
+    below("transfer: {memory: 0.1B}", "transfer.memory", "not a size"),
+    below("transfer: {read_timeout: 30}", "transfer.read_timeout", "duration: 30", "30s"),
+    below("transfer: {min_speed: fast}", "transfer.min_speed", "not a rate"),
+    below("retention: {max_delete: 0.1}", "retention.max_delete", "percentage", "10%"),
+    below("retention: {max_delete: 101%}", "retention.max_delete", "percentage"),
+    below("transfer: {connections: 0}", "transfer.connections", "at least 1"),
+    below("transfer: {connections: 257}", "transfer.connections", "at most 256"),
+    below("transfer: {bandwidth: on}", "transfer.bandwidth", "bandwidth", "off"),
+    below("transfer: {bandwidth: '25:00,1MiB'}", "transfer.bandwidth", "wrong time"),
+    below("transfer: {bandwidth: 'Foo-08:00,1MiB'}", "transfer.bandwidth", "weekday"),
+    below("transfer: {bandwidth: '08:00,off 08:00,1M'}", "transfer.bandwidth", "twice"),
     # times
-    (TOP + "schedule: {full: '30 3 * *'}", 3, "schedule.full", "has 4 fields", "five fields"),
-    (TOP + "schedule: {incremental: daily}", 3, "schedule.incremental", "neither", "or off"),
-    (TOP + "schedule: {incremental: 15}", 3, "schedule.incremental", "neither", "15m"),
-    (TOP + "schedule: {incremental: 0s}", 3, "schedule.incremental", "neither", "15m"),
-    (TOP + "schedule: {jitter: 0.5}", 3, "schedule.jitter", "not a duration", "30s"),
-    (TOP + "schedule: {any_time: much}", 3, "schedule.any_time", "not a size", "8MiB"),
-    (TOP + "schedule: {full: '61 3 * * sun'}", 3, "schedule.full", "not a cron line", ""),
-    (TOP + "schedule: {full: '0 3 * * 0'}", 3, "schedule.full", "number for a weekday", "sun"),
-    (TOP + "schedule: {full: '0 3 31 feb *'}", 3, "schedule.full", "never comes", ""),
-    (TOP + "schedule: {timezone: Asia/Shangai}", 3, "schedule.timezone", "", "Asia/Shanghai"),
-    (TOP + "schedule: {timezone: ../../etc}", 3, "schedule.timezone", "time zone", ""),
-    (TOP + "schedule: {window: 22-06}", 3, "schedule.window", "not a window", "22:00-06:00"),
+    below("schedule: {full: '30 3 * *'}", "schedule.full", "has 4 fields", "five fields"),
+    below("schedule: {incremental: daily}", "schedule.incremental", "neither", "or off"),
+    below("schedule: {incremental: 15}", "schedule.incremental", "neither", "15m"),
+    below("schedule: {incremental: 0s}", "schedule.incremental", "neither", "15m"),
+    below("schedule: {jitter: 0.5}", "schedule.jitter", "not a duration", "30s"),
+    below("schedule: {any_time: much}", "schedule.any_time", "not a size", "8MiB"),
+    below("schedule: {full: '61 3 * * sun'}", "schedule.full", "not a cron line"),
+    below("schedule: {full: '0 3 * * 0'}", "schedule.full", "number for a weekday", "sun"),
+    below("schedule: {full: '0 3 31 feb *'}", "schedule.full", "never comes"),
+    below("schedule: {timezone: Asia/Shangai}", "schedule.timezone", "", "Asia/Shanghai"),
+    below("schedule: {timezone: ../../etc}", "schedule.timezone", "time zone"),
+    below("schedule: {window: 22-06}", "schedule.window", "not a window", "22:00-06:00"),
     # store, origins
-    ("version: 1\nstore: {url: /srv/x}", 2, "store.url", "address of a store", "file:///"),
-    ("version: 1\nstore: {url: file://host/x}", 2, "store.url", "names a host", ""),
-    ("version: 1\nstore: {url: s3://a/b}", 2, "store.url", "bucket name", ""),
-    ("version: 1\nstore: {url: s3://abc/x/../y}", 2, "store.url", "'..' segment", ""),
-    ("version: 1\nstore: {url: file:///x, region: r}", 2, "store.region", "only for an s3", ""),
-    (
-        "version: 1\nstore: {url: s3://abc, credentials: {access_key: x}}",
-        2,
-        "store.credentials.secret_key",
+    store("url: /srv/x", "url", "address of a store", "file:///"),
+    store("url: file://host/x", "url", "names a host"),
+    store("url: s3://a/b", "url", "bucket name"),
+    store("url: s3://abc/x/../y", "url", "'..' segment"),
+    store("url: file:///x, region: r", "region", "only for an s3"),
+    store(
+        "url: s3://abc, credentials: {access_key: x}",
+        "credentials.secret_key",
         "is missing",
         "goes with access_key",
     ),
-    (
-        "version: 1\nstore: {url: s3://abc, addressing: pth}",
-        2,
-        "store.addressing",
-        "must be 'auto', 'path' or 'virtual': 'pth'",
-        "",
+    store(
+        "url: s3://abc, addressing: pth", "addressing", "must be 'auto', 'path' or 'virtual': 'pth'"
     ),
-    (TOP + "origins: {hf: {}}", 3, "origins.hf", "has no type", "huggingface, http or dir"),
-    (TOP + "origins: {hf: {type: hgf}}", 3, "origins.hf", "unknown type", ""),
-    (TOP + "origins: {'a b': {type: huggingface}}", 3, "origins['a b']", "no name", ""),
-    (TOP + "origins: {w: {type: http, url: ftp://x}}", 3, "origins.w.url", "http or https", ""),
-    (
-        TOP + "origins: {w: {type: http, url: 'https://u:pw@x'}}",
-        3,
-        "origins.w.url",
-        "user name or password",
-        "",
-    ),
-    (HUB % "https://a.example, https://a.example/", 3, "origins.hf.endpoints[1]", "twice", ""),
-    (
-        HUB % "https://a.example, {url: https://a.example}",
-        3,
-        "origins.hf.endpoints[1]",
-        "is listed twice",
-        "",
-    ),
-    (HUB % "{priority: 1}", 3, "origins.hf.endpoints[0].url", "is missing", "URL of the server"),
-    (
-        HUB % "{url: https://a.example, priority: 0}",
-        3,
-        "origins.hf.endpoints[0].priority",
-        "at least 1",
-        "",
-    ),
-    (
-        HUB % "{url: https://a.example, priorty: 2}",
-        3,
-        "origins.hf.endpoints[0].priorty",
-        "unknown key",
-        "'priority'",
-    ),
-    (HUB % "{url: a.example}", 3, "origins.hf.endpoints[0].url", "http or https", ""),
-    (HUB % "ftp://a.example", 3, "origins.hf.endpoints[0]", "http or https", ""),
-    (HUB % "5", 3, "origins.hf.endpoints[0]", "is not a URL", ""),
-    (HUB % "", 3, "origins.hf.endpoints", "at least one item", ""),
+    below("origins: {hf: {}}", "origins.hf", "has no type", "huggingface, http or dir"),
+    below("origins: {hf: {type: hgf}}", "origins.hf", "unknown type"),
+    below("origins: {'a b': {type: huggingface}}", "origins['a b']", "no name"),
+    http("url: ftp://x", "url", "http or https"),
+    http("url: 'https://u:pw@x'", "url", "user name or password"),
+    endpoints("https://a.example, https://a.example/", "[1]", "twice"),
+    endpoints("https://a.example, {url: https://a.example}", "[1]", "is listed twice"),
+    endpoints("{priority: 1}", "[0].url", "is missing", "URL of the server"),
+    endpoints("{url: https://a.example, priority: 0}", "[0].priority", "at least 1"),
+    endpoints("{url: https://a.example, priorty: 2}", "[0].priorty", "unknown key", "'priority'"),
+    endpoints("{url: a.example}", "[0].url", "http or https"),
+    endpoints("ftp://a.example", "[0]", "http or https"),
+    endpoints("5", "[0]", "is not a URL"),
+    endpoints("", "", "at least one item"),
     # models
-    (TOP + "models: [{name: a/b/c, repo: o/a}]", 3, "models[0].name", "no name", "one or two"),
-    (TOP + "models: [{name: A, repo: o/a}, {name: a, repo: o/b}]", 3, "models[1].name", "'A'", ""),
-    (TOP + "models: [{name: a, repo: o/b/c}]", 3, "models[0].repo", "no repository id", ""),
-    (TOP + "models: [{name: a, origin: hg, repo: o/b}]", 3, "models[0].origin", "'hg'", "known"),
-    (
-        TOP + "defaults: {origin: hff}\nmodels: [{name: a, repo: o/b}]",
-        3,
-        "defaults.origin",
-        "",
-        "'hf'",
-    ),
-    (
-        MODEL % "{name: v, revision: m}, {name: V, revision: n}",
-        4,
-        "models[0].versions[1].name",
-        "",
-        "",
-    ),
-    (MODEL % "{name: v/1, revision: m}", 4, "models[0].versions[0].name", "no name", ""),
-    (MODEL % "{name: v}", 4, "models[0].versions[0].revision", "is missing", "branch"),
-    (MODEL % "{name: v, revision: 'a b'}", 4, "models[0].versions[0].revision", "revision", ""),
-    (MODEL % "{tags: v*}, {tags: v*}", 4, "models[0].versions[1].tags", "used twice", ""),
-    (MODEL % "{name: v1, revision: v1}, {tags: v*}", 4, "models[0].versions[1].tags", "'v1'", ""),
-    (MODEL % "{tags: v*, latest: 0}", 4, "models[0].versions[0].latest", "at least 1", ""),
-    (MODEL % "", 4, "models[0].versions", "at least one item", ""),
-    (
-        TOP + "origins: {w: {type: http, url: https://x}}\nmodels: [{name: a}]",
-        4,
-        "models[0].files",
-        "is missing",
-        "name the files",
-    ),
-    (
-        TOP + "origins: {w: {type: http, url: https://x}}\n"
-        "models: [{name: a, files: [{path: ../x}]}]",
-        4,
+    below("models: [{name: a/b/c, repo: o/a}]", "models[0].name", "no name", "one or two"),
+    below("models: [{name: A, repo: o/a}, {name: a, repo: o/b}]", "models[1].name", "'A'"),
+    below("models: [{name: a, repo: o/b/c}]", "models[0].repo", "no repository id"),
+    below("models: [{name: a, origin: hg, repo: o/b}]", "models[0].origin", "'hg'", "known"),
+    below("defaults: {origin: hff}\nmodels: [{name: a, repo: o/b}]", "defaults.origin", "", "'hf'"),
+    versions("{name: v, revision: m}, {name: V, revision: n}", "[1].name"),
+    versions("{name: v/1, revision: m}", "[0].name", "no name"),
+    versions("{name: v}", "[0].revision", "is missing", "branch"),
+    versions("{name: v, revision: 'a b'}", "[0].revision", "revision"),
+    versions("{tags: v*}, {tags: v*}", "[1].tags", "used twice"),
+    versions("{name: v1, revision: v1}, {tags: v*}", "[1].tags", "'v1'"),
+    versions("{tags: v*, latest: 0}", "[0].latest", "at least 1"),
+    versions("", "", "at least one item"),
+    below(WEB + "models: [{name: a}]", "models[0].files", "is missing", "name the files", line=4),
+    below(
+        WEB + "models: [{name: a, files: [{path: ../x}]}]",
         "models[0].files[0].path",
         "no path",
-        "",
+        line=4,
     ),
-    (
-        TOP + "models:\n- {name: a/b, repo: o/a}\n- {name: a, repo: o/c, versions:\n"
+    below(
+        "models:\n- {name: a/b, repo: o/a}\n- {name: a, repo: o/c, versions:\n"
         "  [{name: b, revision: m}]}",
-        6,
         "models[1].versions[0].name",
         "share its folder",
-        "",
+        line=6,
     ),
     # limits
-    (TOP + "transfer: {memory: 100MiB}", 3, "transfer.memory", "4 parts", "part_size to 25MiB"),
-    (TOP + "transfer: {part_size: 1GiB}", 3, "transfer.part_size", "", "memory to 4GiB"),
-    (TOP + "transfer: {part_size: 1MiB}", 3, "transfer.part_size", "below 5MiB", ""),
-    (TOP + "policy: {pickle: deny}", 3, "policy", "not enforced", "remove"),
-    (TOP + "gateway: {networks: [10.0.0.1/8]}", 3, "gateway.networks[0]", "", "10.0.0.0/8"),
-    (TOP + "metrics: {listen: 9464}", 3, "metrics.listen", "not an address", "HOST:PORT"),
+    below("transfer: {memory: 100MiB}", "transfer.memory", "4 parts", "part_size to 25MiB"),
+    below("transfer: {part_size: 1GiB}", "transfer.part_size", "", "memory to 4GiB"),
+    below("transfer: {part_size: 1MiB}", "transfer.part_size", "below 5MiB"),
+    below("policy: {pickle: deny}", "policy", "not enforced", "remove"),
+    below("gateway: {networks: [10.0.0.1/8]}", "gateway.networks[0]", "", "10.0.0.0/8"),
+    below("metrics: {listen: 9464}", "metrics.listen", "not an address", "HOST:PORT"),
     # variables
-    (TOP + "defaults: {include: ['${NOPE}']}", 3, "defaults.include[0]", "NOPE", ":-default"),
-    (TOP + "defaults: {include: ['${a b}']}", 3, "defaults.include[0]", "no variable", "$${"),
-    (TOP + "defaults: {include: [${X}]}", 3, "", "not YAML", "in quotes"),
+    below("defaults: {include: ['${NOPE}']}", "defaults.include[0]", "NOPE", ":-default"),
+    below("defaults: {include: ['${a b}']}", "defaults.include[0]", "no variable", "$${"),
+    below("defaults: {include: [${X}]}", "", "not YAML", "in quotes"),
     # YAML itself
     ("", 1, "", "empty", "example"),
     ("# nothing\n", 1, "", "empty", ""),
     ("---\n...\n", 2, "", "empty", ""),
     ("- a", 1, "", "keys and values", ""),
-    (TOP + "---\nversion: 1", 3, "", "second document", ""),
-    (TOP + "models: !!python/object:os.system []", 3, "", "tags", ""),
-    (TOP + "models: !x []", 3, "", "tags", ""),
-    (TOP + "models: *nobody", 3, "", "alias", ""),
-    (TOP + "models: &a [*a]", 3, "", "alias", ""),
-    (TOP + "models: " + "[" * 40 + "]" * 40, 3, "", "nested", ""),
-    (TOP + "models: [", 4, "", "not YAML", ""),
+    below("---\nversion: 1", "", "second document"),
+    below("models: !!python/object:os.system []", "", "tags"),
+    below("models: !x []", "", "tags"),
+    below("models: *nobody", "", "alias"),
+    below("models: &a [*a]", "", "alias"),
+    below("models: " + "[" * 40 + "]" * 40, "", "nested"),
+    below("models: [", "", "not YAML", line=4),
     ("version: 1\n\tstore: x", 2, "", "not YAML", "tabs"),
     (TOP.encode() + b"models: [\xff]", 3, "", "not UTF-8", ""),
-    (TOP + "models: [\x00]", 3, "", "U+0000", ""),
+    below("models: [\x00]", "", "U+0000"),
     (b"#" * (4 * 1024**2 + 1), 1, "", "larger than 4 MiB", ""),
 ]
 

@@ -14,9 +14,9 @@ from sync_daemon.domain.report import EndpointTally, RunReport, Status, VersionR
 from sync_daemon.engine.tools import How
 from sync_daemon.observers.declared import Declared
 from sync_daemon.observers.metrics import Metrics
-from sync_daemon.ports import Content
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeClock, FakeOrigin, running, wanted
+from tests.support.stores import StoreThatMayBeDown
 
 HUB = "https://hub.example"
 DECLARED = Declared(
@@ -97,13 +97,7 @@ def test_a_version_that_no_report_tells_of_has_its_pointer(metrics: Metrics) -> 
 
 
 def test_a_store_that_breaks_costs_only_what_it_would_have_told(metrics: Metrics) -> None:
-    class Broken(MemoryStore):
-        def get(self, key: str) -> Content:
-            if key.endswith("current.json"):
-                raise StoreUnavailable("no answer")
-            return super().get(key)
-
-    store = Broken()
+    store = StoreThatMayBeDown(StoreUnavailable("no answer"), "current.json")
     keep(store, HOUR, ("main", "published"))
     recall(metrics, store, Time(), NOW)
     assert success(metrics, "main") == NOW - HOUR

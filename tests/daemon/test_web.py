@@ -38,6 +38,7 @@ from sync_daemon.ports import StoreCapacity
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeClock
 from tests.support.metrics_story import told
+from tests.support.stores import StoreThatMayBeDown
 from tests.support.waiting import wait_until
 
 Get = Callable[..., HTTPResponse]
@@ -261,19 +262,10 @@ def test_not_ready_says_every_reason() -> None:
     assert (answer.status, answer.body) == (503, b"store: refused\nruns: late\n")
 
 
-class DownStore(MemoryStore):
-    """A store that cannot be reached."""
-
-    def stat(self, key: str) -> None:
-        raise StoreUnavailable(f"{key}: connection refused")
-
-    def capacity(self) -> StoreCapacity | None:
-        raise StoreUnavailable("connection refused")
-
-
 def test_a_store_is_reached_whether_or_not_a_mirror_is_in_it() -> None:
     assert reach(MemoryStore())() is None
-    assert reach(DownStore())() == "mirror.json: connection refused"
+    down = StoreThatMayBeDown(StoreUnavailable("mirror.json: connection refused"), "mirror.json")
+    assert reach(down)() == "mirror.json: connection refused"
 
 
 class Seconds:
@@ -401,5 +393,5 @@ def test_a_store_is_listed_a_few_times_a_day_and_what_is_stored_here_is_added() 
 
 def test_a_store_that_cannot_be_asked_for_its_room_is_no_failure() -> None:
     events: list[Event] = []
-    room().tell(DownStore(), events.append)
+    room().tell(StoreThatMayBeDown(StoreUnavailable("refused")), events.append)
     assert events == []

@@ -12,13 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +26,12 @@ from sync_daemon import bootstrap
 from sync_daemon.config import Settings
 from sync_daemon.config.load import load
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_UNREACHABLE, RunReport, VersionReport
-from sync_daemon.engine.locks import Locks
-from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.run import Engine
-from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import Transfer
-from sync_daemon.engine.vault import Vault
 from sync_daemon.ports import Emit, ObjectStore
 from sync_daemon.stores.local import LocalStore
 from tests.e2e.conftest import Mirror
-from tests.support.fakes import Recorder
+from tests.support.fakes import Hasty, Recorder, running
 from tests.support.hub import Hub, Synthetic
 from tests.support.invariants import check_store
 from tests.support.rehash import Folder, Version, rehash
@@ -94,22 +87,6 @@ TWO = [
 ]
 
 
-class Hasty:
-    """Real time in which waiting between two tries takes none."""
-
-    def __init__(self) -> None:
-        self.stop = threading.Event()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def wait(self, seconds: float) -> bool:
-        return self.stop.is_set()
-
-
 class Leaping(Hasty):
     """Real time that leaps over every wait: to origins, limits on requests seem to be kept."""
 
@@ -128,26 +105,19 @@ class Leaping(Hasty):
 @contextmanager
 def wired(store: ObjectStore, settings: Settings, emit: Emit) -> Iterator[Engine]:
     """The engine as bootstrap makes it, with a clock that does not wait."""
-    clock, limits = Hasty(), bootstrap.limits(settings)
-    retry = Retry(settings.transfer.attempts, emit, clock)
-    throttle = Throttle(bootstrap.rate(settings), clock)
-    with ExitStack() as stack:
-        origins = stack.enter_context(bootstrap.origins(settings, emit, Leaping()))
-        locks = stack.enter_context(closing(Locks(store, retry, clock, emit)))
-        transfer = Transfer(
-            store, limits, throttle=throttle, retry=retry, clock=clock, emit=emit, stop=clock.stop
-        )
-        yield Engine(
-            vault=Vault(store, retry),
-            origins=origins,
-            transfer=stack.enter_context(transfer),
-            locks=locks,
-            retry=retry,
-            clock=clock,
+    with (
+        bootstrap.origins(settings, emit, Leaping()) as origins,
+        running(
+            store,
+            *origins.values(),
             emit=emit,
-            stop=clock.stop,
-            part_size=limits.part_size,
-        )
+            limits=bootstrap.limits(settings),
+            attempts=settings.transfer.attempts,
+            clock=Hasty(),
+            rate=bootstrap.rate(settings),
+        ) as engine,
+    ):
+        yield engine
 
 
 @dataclass(frozen=True)

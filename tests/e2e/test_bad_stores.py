@@ -11,12 +11,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -25,16 +23,11 @@ from sync_daemon.cli.main import exit_code
 from sync_daemon.domain.errors import SyncError
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, EXIT_UNREACHABLE
 from sync_daemon.engine.limits import MIB, Limits
-from sync_daemon.engine.locks import Locks
-from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.run import Engine
-from sync_daemon.engine.throttle import Throttle
 from sync_daemon.engine.tools import How
-from sync_daemon.engine.transfer import Transfer
-from sync_daemon.engine.vault import Vault
 from sync_daemon.stores.s3 import S3Store
 from tests.e2e.conftest import Mirror
-from tests.support.fakes import FakeOrigin, Recorder, wanted
+from tests.support.fakes import FakeOrigin, Hasty, Recorder, running, wanted
 from tests.support.invariants import check_store, read_all
 from tests.support.rehash import Version, rehash
 from tests.support.servers import BUCKET, S3Server, make_client
@@ -102,44 +95,9 @@ CELLS = [
 ]
 
 
-class Hasty:
-    """Real time in which waiting between two tries takes none."""
-
-    def __init__(self) -> None:
-        self.stop = threading.Event()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def wait(self, seconds: float) -> bool:
-        return self.stop.is_set()
-
-
-@contextmanager
-def wired(store: S3Store, origin: FakeOrigin, told: Recorder) -> Iterator[Engine]:
+def wired(store: S3Store, origin: FakeOrigin, told: Recorder) -> AbstractContextManager[Engine]:
     """The engine as bootstrap makes it, with a clock that does not wait."""
-    clock = Hasty()
-    retry = Retry(ATTEMPTS, told, clock)
-    throttle = Throttle(lambda: None, clock)
-    with ExitStack() as stack:
-        locks = stack.enter_context(closing(Locks(store, retry, clock, told)))
-        transfer = Transfer(
-            store, LIMITS, throttle=throttle, retry=retry, clock=clock, emit=told, stop=clock.stop
-        )
-        yield Engine(
-            vault=Vault(store, retry),
-            origins={origin.name: origin},
-            transfer=stack.enter_context(transfer),
-            locks=locks,
-            retry=retry,
-            clock=clock,
-            emit=told,
-            stop=clock.stop,
-            part_size=LIMITS.part_size,
-        )
+    return running(store, origin, emit=told, limits=LIMITS, attempts=ATTEMPTS, clock=Hasty())
 
 
 @dataclass(frozen=True)

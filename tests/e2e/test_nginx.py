@@ -28,7 +28,7 @@ from urllib.parse import quote
 import pytest
 
 from sync_daemon.domain.events import GatewayRequest
-from sync_daemon.gateway.tokens import TokenBook
+from sync_daemon.gateway.access.tokens import TokenBook
 from sync_daemon.ports import ObjectStore
 from sync_daemon.stores.local import LocalStore
 from tests.gateway.test_files import open_minio

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,31 +20,11 @@ from sync_daemon.engine.browse import Browser, Tally, compare, in_order
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.standing import Entry, Standing, newest_run, take_stock
 from sync_daemon.engine.tools import How
-from sync_daemon.ports import Content, ObjectInfo
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import BreakingStore, FakeClock, FakeOrigin, Recorder, running, wanted
+from tests.support.stores import CountingStore
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
-
-
-class CountingStore(MemoryStore):
-    """Remembers what was asked of it, and whether anything was written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read: list[str] = []
-        self.listed: list[str] = []
-
-    def get(self, key: str) -> Content:
-        self.read.append(key)
-        return super().get(key)
-
-    def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        self.listed.append(prefix)
-        return super().list(prefix, start_after)
-
-    def everything(self) -> dict[str, bytes]:
-        return {info.key: super(CountingStore, self).get(info.key).data for info in self.list("")}
 
 
 def browser(store: MemoryStore) -> Browser:
@@ -399,19 +378,23 @@ def test_a_damaged_record_is_no_run(data: bytes) -> None:
     assert newest_run(browser(store), NOW) is None
 
 
+def everything(store: MemoryStore) -> dict[str, bytes]:
+    return {info.key: store.get(info.key).data for info in store.list("")}
+
+
 def test_taking_stock_lists_models_once_reads_each_object_once_and_writes_nothing() -> None:
     store = CountingStore()
     for number in range(5):
         place(store, f"m@{number}", {"f": b"x"})
     record(store, NOW)
-    before = store.everything()
-    store.read.clear()
+    before = everything(store)
+    store.got.clear()
     store.listed.clear()
     stock(store, wanted("m", "1"), tags("*"))
-    assert len(store.read) == len(set(store.read)) == 5 + 5 + 1
+    assert len(store.got) == len(set(store.got)) == 5 + 5 + 1
     assert [prefix for prefix in store.listed if not prefix.startswith("runs/")] == ["models/"]
     assert len(store.listed) <= 3
-    assert store.everything() == before
+    assert everything(store) == before
 
 
 # -- what differs ------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from sync_daemon.stores.minio_admin import parse_length
 from sync_daemon.stores.minio_keys import Keys, find_keys
 from sync_daemon.stores.minio_space import usable_bytes
 from tests.support.fakes import FakeClock, FakeOrigin
+from tests.support.stores import StoreThatMayBeDown
 
 
 def examine(store: Any) -> dict[str, Check]:
@@ -55,11 +56,7 @@ def test_an_empty_store_is_good_for_the_first_run() -> None:
 
 
 def test_a_store_that_does_not_answer_is_the_only_thing_said_of_it() -> None:
-    class Away(MemoryStore):
-        def get(self, key: str) -> Content:
-            raise StoreUnavailable("refused", hint="start it")
-
-    checks = examine(Away())
+    checks = examine(StoreThatMayBeDown(StoreUnavailable("refused", hint="start it")))
     assert list(checks.values()) == [Check("store", "fail", "refused", "start it")]
 
 

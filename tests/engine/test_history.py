@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from sync_daemon.domain import keys
@@ -11,29 +10,13 @@ from sync_daemon.domain.errors import StoreUnavailable
 from sync_daemon.domain.report import EndpointTally, PastTally, RunReport
 from sync_daemon.engine.history import MOST_REPORTS, PastRuns
 from sync_daemon.engine.tools import How
-from sync_daemon.ports import Content, History, ObjectInfo
+from sync_daemon.ports import Content, History
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeClock, FakeOrigin, running, wanted
+from tests.support.stores import CountingStore, StoreThatMayBeDown
 
 NOW = FakeClock().now() + timedelta(hours=13)
 DAY = timedelta(days=1)
-
-
-class Counting(MemoryStore):
-    """Notes what is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.listed: list[str] = []
-        self.got: list[str] = []
-
-    def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        self.listed.append(prefix)
-        return super().list(prefix, start_after)
-
-    def get(self, key: str) -> Content:
-        self.got.append(key)
-        return super().get(key)
 
 
 def clock() -> FakeClock:
@@ -51,7 +34,7 @@ def keep(store: MemoryStore, started: datetime, number: int = 1) -> str:
 
 
 def test_the_reports_within_the_window_are_read_and_no_others() -> None:
-    store = Counting()
+    store = CountingStore()
     for hours in (1, 12, 23, 25, 50):
         keep(store, NOW - timedelta(hours=hours), hours)
     found = PastRuns(store, clock())(NOW - DAY)
@@ -63,7 +46,7 @@ def test_the_reports_within_the_window_are_read_and_no_others() -> None:
 
 
 def test_the_newest_reports_are_read_and_not_more_than_the_most() -> None:
-    store = Counting()
+    store = CountingStore()
     for number in range(1, 101):
         keep(store, NOW - timedelta(minutes=number), number)
     found = PastRuns(store, clock())(NOW - DAY)
@@ -73,13 +56,13 @@ def test_the_newest_reports_are_read_and_not_more_than_the_most() -> None:
 
 
 def test_a_long_window_does_not_list_years() -> None:
-    store = Counting()
+    store = CountingStore()
     assert PastRuns(store, clock())(NOW - 1000 * DAY) == ()
     assert len(store.listed) == 32
 
 
 def test_what_cannot_be_read_is_left_out() -> None:
-    store = Counting()
+    store = CountingStore()
     broken = keep(store, NOW - timedelta(hours=2), 2)
     keep(store, NOW - timedelta(hours=3), 3)
     store.put(broken, b"{")
@@ -89,22 +72,18 @@ def test_what_cannot_be_read_is_left_out() -> None:
 
 
 def test_a_store_that_fails_costs_the_history_and_nothing_else() -> None:
-    class Down(MemoryStore):
-        def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
-            raise StoreUnavailable("down")
-
-    class Forgetful(Counting):
+    class Forgetful(CountingStore):
         def get(self, key: str) -> Content:
             raise FileNotFoundError(key)
 
     store = Forgetful()
     keep(store, NOW)
-    assert PastRuns(Down(), clock())(NOW - DAY) == ()
+    assert PastRuns(StoreThatMayBeDown(StoreUnavailable("down")), clock())(NOW - DAY) == ()
     assert PastRuns(store, clock())(NOW - DAY) == ()
 
 
 def test_it_is_read_once_however_many_ask() -> None:
-    store = Counting()
+    store = CountingStore()
     keep(store, NOW - timedelta(hours=1))
     past = PastRuns(store, clock())
     assert past(NOW - DAY) == past(NOW - DAY)
@@ -127,7 +106,7 @@ class Counted:
 
 
 def test_a_run_keeps_its_counts_in_its_report_and_the_next_one_finds_them() -> None:
-    store, origin = Counting(), FakeOrigin()
+    store, origin = CountingStore(), FakeOrigin()
     origin.commit("org/m", {"config.json": b"{}"})
     origin.record = Counted(asks=True)
     with running(store, origin) as engine:
@@ -142,7 +121,7 @@ def test_a_run_keeps_its_counts_in_its_report_and_the_next_one_finds_them() -> N
 
 
 def test_nothing_is_read_when_nobody_asks() -> None:
-    store, origin = Counting(), FakeOrigin()
+    store, origin = CountingStore(), FakeOrigin()
     origin.commit("org/m", {"config.json": b"{}"})
     origin.record = Counted(asks=False)
     for _ in range(2):

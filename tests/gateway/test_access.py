@@ -14,8 +14,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from sync_daemon.domain.errors import StoreUnavailable
-from sync_daemon.gateway.credentials import WRONG
-from sync_daemon.gateway.tokens import LONGEST_TRUST
+from sync_daemon.gateway.access.credentials import WRONG
+from sync_daemon.gateway.access.tokens import LONGEST_TRUST
 from tests.support.door import Door, open_door
 
 FOREIGN = "hf_" + "x" * 34

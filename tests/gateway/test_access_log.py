@@ -8,7 +8,8 @@ from dataclasses import asdict
 import pytest
 
 from sync_daemon.domain.events import Event, GatewayLogDropped, GatewayRequest
-from sync_daemon.gateway.access_log import AccessLog, Visit, family_of, kind_of
+from sync_daemon.gateway.access.log import AccessLog, Visit, family_of
+from sync_daemon.gateway.request.paths import kind_of
 from sync_daemon.observers.declared import Declared
 from sync_daemon.observers.metrics import Metrics
 from tests.support.door import Door, open_door

@@ -15,10 +15,10 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from sync_daemon.domain.events import RequestFailed
-from sync_daemon.gateway.answers import Answers, make_answer
-from sync_daemon.gateway.connections import Patience
-from sync_daemon.gateway.networks import parse_address
-from sync_daemon.gateway.shelf import Shelf
+from sync_daemon.gateway.access.networks import parse_address
+from sync_daemon.gateway.connections.protocol import Patience
+from sync_daemon.gateway.hub.answers import Answers, make_answer
+from sync_daemon.gateway.published.shelf import Shelf
 from tests.support.door import Door, open_door
 from tests.support.published import SAMPLE_COMMIT, Serving, publish_sample, serving
 from tests.support.waiting import wait_until

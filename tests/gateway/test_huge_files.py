@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sync_daemon.domain.digests import Digest
-from sync_daemon.gateway.user_agents import LARGEST_ANNOUNCED
+from sync_daemon.gateway.files.agents import LARGEST_ANNOUNCED
 from sync_daemon.stores.memory import MemoryStore
 from tests.gateway.test_files import ask, open_minio
 from tests.support.file_gate import MIB, Gate, make_bytes, make_settings, put_file, run_gate

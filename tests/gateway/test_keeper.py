@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 
 from sync_daemon.domain.errors import StoreUnavailable
 from sync_daemon.engine.clock import SystemClock
@@ -22,7 +21,7 @@ def test_what_fails_is_looked_at_again_and_keeps_nobody_else_from_it() -> None:
         if calls.count("count") == 3:
             stop.set()
 
-    keeper = Keeper([fail, count], timedelta(milliseconds=1), SystemClock(stop))
+    keeper = Keeper("keeper", [fail, count], lambda: 0.001, SystemClock(stop))
     keeper.start()
     assert keeper.join(5)
     assert calls == ["fail", "count"] * 3

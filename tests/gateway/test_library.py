@@ -12,7 +12,8 @@ from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.errors import StoreUnavailable
 from sync_daemon.domain.names import ModelName, VersionName
-from sync_daemon.gateway.library import Library, Repository
+from sync_daemon.gateway.published.library import Library
+from sync_daemon.gateway.published.shelf import Repository
 from sync_daemon.ports import ObjectInfo
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.published import MORNING, Publisher, no_retry, sha1

@@ -14,8 +14,8 @@ import pytest
 from huggingface_hub import HfApi
 from starlette.types import Receive, Scope, Send
 
-from sync_daemon.gateway.connections import Patience, open_files_for
-from sync_daemon.gateway.limits import Crowd, Rates
+from sync_daemon.gateway.access.limits import Crowd, Rates
+from sync_daemon.gateway.connections.protocol import Patience, open_files_for
 from tests.support.door import Door, open_door
 from tests.support.waiting import wait_until
 

@@ -16,8 +16,8 @@ from botocore.config import Config
 from starlette.requests import Request
 
 from sync_daemon.domain import keys
-from sync_daemon.gateway.links import Links
-from sync_daemon.gateway.user_agents import parse_agent
+from sync_daemon.gateway.files.agents import parse_agent
+from sync_daemon.gateway.files.links import Links
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
 from sync_daemon.stores.s3 import S3Store

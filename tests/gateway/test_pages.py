@@ -20,8 +20,8 @@ from sync_daemon.domain.manifest import ModelFacts
 from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.engine.browse import Browser
 from sync_daemon.engine.retry import Retry
-from sync_daemon.gateway.library import Library
 from sync_daemon.gateway.pages.overview import Collector, Coming
+from sync_daemon.gateway.published.library import Library
 from sync_daemon.ports import ObjectInfo
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore

@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import given, strategies as st
 
-from sync_daemon.gateway.ranges import Span, holds_tag, parse_range
+from sync_daemon.gateway.files.ranges import Span, holds_tag, parse_range
 
 SIZE = 100
 WHOLE = Span(0, SIZE)

@@ -11,8 +11,8 @@ from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.errors import StoreUnavailable
 from sync_daemon.domain.events import Event, GatewayFresh, GatewayStale, VersionUnreadable
-from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.refresher import Refresher
+from sync_daemon.gateway.published.library import Library
+from sync_daemon.gateway.published.refresher import Refresher
 from sync_daemon.ports import ObjectInfo
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.published import Publisher, no_retry

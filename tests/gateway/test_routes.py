@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from sync_daemon.domain.errors import StoreUnavailable
-from sync_daemon.gateway.questions import make_cursor
+from sync_daemon.gateway.request.questions import make_cursor
 from sync_daemon.ports import Content
 from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.events import CertificateInvalid, CertificateLoaded, Event
-from sync_daemon.gateway.connections import Patience
-from sync_daemon.gateway.tls import Certificate, make_ssl_context
+from sync_daemon.gateway.connections.protocol import Patience
+from sync_daemon.gateway.connections.tls import Certificate, make_ssl_context
 from tests.support.certificates import make_certificate
 from tests.support.door import Door, open_door
 from tests.support.waiting import wait_until

@@ -28,8 +28,8 @@ from sync_daemon.domain.tokens import (
     next_id,
 )
 from sync_daemon.engine.retry import Retry
-from sync_daemon.gateway.callers import Caller
-from sync_daemon.gateway.tokens import TokenBook, Tokens
+from sync_daemon.gateway.access.tokens import TokenBook, Tokens
+from sync_daemon.gateway.request.callers import Caller
 from sync_daemon.ports import ObjectStore
 from sync_daemon.stores.memory import MemoryStore
 from tests.stores.backends import open_backend

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sync_daemon.gateway.user_agents import parse_agent
+from sync_daemon.gateway.files.agents import parse_agent
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from sync_daemon.observers.alerts import Alerts, Facts
 from sync_daemon.observers.delivery import Delivery
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeClock, Recorder
+from tests.support.stores import StoreThatMayBeDown
 
 MIB = 1024**2
 DAY = 86_400.0
@@ -428,27 +429,16 @@ def test_two_hosts_tell_an_alert_once(watched: Watched) -> None:
     assert watched.alerts.firing == ()
 
 
-class DeadStore(MemoryStore):
-    """A store that can be switched off."""
-
-    dead = False
-
-    def get(self, key: str) -> Any:
-        if self.dead:
-            raise StoreUnavailable("no answer")
-        return super().get(key)
-
-
 def test_a_store_that_is_down_is_told_of_once_and_loses_nothing() -> None:
-    store = DeadStore()
+    store = StoreThatMayBeDown()
     store.put(keys.MARKER, keys.marker())
     watched = Watched(store)
-    store.dead = True
+    store.down = StoreUnavailable("no answer")
     watched.see(refused())
     for _ in range(3):
         watched.alerts.tick()
     assert [e.name for e in watched.told.events] == ["alert", "alerts.lost"]
-    store.dead = False
+    store.down = None
     watched.alerts.tick()
     assert watched.restarted().see(refused()) == []
 

@@ -37,10 +37,6 @@ class Backend:
     races: bool = True
     refused_keys: frozenset[str] = field(default_factory=frozenset)
 
-    @property
-    def is_s3(self) -> bool:
-        return self.name in SERVERS
-
 
 def connect(server: S3Server, prefix: str = "", **options: Any) -> S3Store:
     """Open the bucket of a server. Objects above 6 MiB are copied in parts."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 
 import uvicorn
@@ -22,32 +21,16 @@ from sync_daemon.domain.access import ModelPattern
 from sync_daemon.domain.events import Event, GatewayRequest
 from sync_daemon.domain.tokens import TokenName
 from sync_daemon.engine.retry import Retry
-from sync_daemon.gateway.access import Access
-from sync_daemon.gateway.access_log import AccessLog, Traffic
-from sync_daemon.gateway.connections import BoundedProtocol, Doors, Patience, make_protocol
-from sync_daemon.gateway.handshake import CountedProtocol, SecureServer
-from sync_daemon.gateway.networks import Networks
-from sync_daemon.gateway.tokens import TokenBook, Tokens
-from sync_daemon.stores.memory import MemoryStore
+from sync_daemon.gateway.access.log import AccessLog, Traffic
+from sync_daemon.gateway.access.middleware import Access
+from sync_daemon.gateway.access.networks import Networks
+from sync_daemon.gateway.access.tokens import TokenBook, Tokens
+from sync_daemon.gateway.connections.handshake import CountedProtocol, SecureServer
+from sync_daemon.gateway.connections.protocol import BoundedProtocol, Doors, Patience, make_protocol
+from tests.support.asgi import run_server
 from tests.support.fakes import FakeClock
-
-
-class StoreThatMayBeDown(MemoryStore):
-    """A store that breaks when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down: Exception | None = None
-        self.reads = 0
-
-    def list(self, prefix: str, start_after: str = "") -> Iterator[Any]:
-        if self.down is not None:
-            raise self.down
-        return super().list(prefix, start_after)
-
-    def get(self, key: str) -> Any:
-        self.reads += 1
-        return super().get(key)
+from tests.support.stores import StoreThatMayBeDown
+from tests.support.web import Reply
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,17 +60,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-@dataclass
-class Answer:
+class Answer(Reply):
     """What a client got."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
     @property
     def inside(self) -> bool:
@@ -127,20 +101,13 @@ class Door:
         **headers: str,
     ) -> Answer:
         """Send one request on a connection of its own."""
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
         place = ("127.0.0.1", self.port)
         connection = (
             HTTPSConnection(*place, timeout=10, context=trust)
             if trust
             else HTTPConnection(*place, timeout=10)
         )
-        try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, named)
-            return _taken(connection.getresponse())
-        finally:
-            connection.close()
+        return Answer.to(connection, method, path, body, token=token, **headers)
 
     def connect(self) -> socket.socket:
         """Open a connection, and send nothing."""
@@ -149,11 +116,6 @@ class Door:
     def logged(self) -> list[GatewayRequest]:
         """The requests that were logged so far."""
         return [event for event in self.events if isinstance(event, GatewayRequest)]
-
-
-def _taken(response: HTTPResponse) -> Answer:
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, headers, response.read())
 
 
 @contextmanager
@@ -177,18 +139,16 @@ def open_door(
     doors = Doors(networks, settings.client_connections, settings.connections)
     with AccessLog(events.append, settings.access_log) as log:
         access = Access(app, settings, tokens, log, traffic, monotonic=monotonic)
-        with _serve(access, doors, patience, context) as port:
+        with run_server(_make_server(access, doors, patience, context)) as port:
             yield Door(port, store, book, tokens, clock, doors, events)
 
 
-@contextmanager
-def _serve(
+def _make_server(
     app: ASGIApp,
     doors: Doors,
     patience: Patience | None,
     context: Callable[[], ssl.SSLContext] | None,
-) -> Iterator[int]:
-    listener = socket.create_server(("127.0.0.1", 0))
+) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -200,14 +160,4 @@ def _serve(
         proxy_headers=False,
         server_header=False,
     )
-    server = SecureServer(config, context) if context else uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
-    thread.start()
-    end = time.monotonic() + 10
-    while not server.started and time.monotonic() < end:
-        time.sleep(0.01)
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
+    return SecureServer(config, context) if context else uvicorn.Server(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,22 @@ class FakeClock:
     def wait(self, seconds: float) -> bool:
         with self._lock:
             self._time += seconds
+        return self.stop.is_set()
+
+
+class Hasty:
+    """Real time in which waiting between two tries takes none."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def wait(self, seconds: float) -> bool:
         return self.stop.is_set()
 
 
@@ -242,14 +259,15 @@ def running(
     emit: Callable[[Event], None] | None = None,
     limits: Limits | None = None,
     attempts: int = 3,
-    clock: FakeClock | None = None,
+    clock: FakeClock | Hasty | None = None,
     hours: Hours | None = None,
+    rate: Callable[[], int | None] = lambda: None,
 ) -> Iterator[Engine]:
     """An engine over fakes, ended at the end of the block."""
     clock, emit = clock or FakeClock(), emit or Recorder()
     limits = limits or Limits(connections=4, part_size=5 * MIB, memory=40 * MIB)
     retry = Retry(attempts, emit, clock)
-    throttle = Throttle(lambda: None, clock)
+    throttle = Throttle(rate, clock)
     locks = Locks(store, retry, clock, emit)
     transfer = Transfer(
         store,

@@ -7,8 +7,6 @@ request with an Authorization header is taken for one with a good token.
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,11 +24,12 @@ from sync_daemon.domain.digests import CommitId, Digest, GitOid
 from sync_daemon.domain.events import Event
 from sync_daemon.domain.manifest import FileEntry, ModelFacts, Source
 from sync_daemon.domain.names import ModelName, RepoPath, VersionName
-from sync_daemon.gateway.callers import ANYBODY, Caller
-from sync_daemon.gateway.errors import HubError
-from sync_daemon.gateway.files import Files
-from sync_daemon.gateway.shelf import Edition, Snapshot
+from sync_daemon.gateway.files.handler import Files
+from sync_daemon.gateway.published.shelf import Edition, Snapshot
+from sync_daemon.gateway.request.callers import ANYBODY, Caller
+from sync_daemon.gateway.request.errors import HubError, answer_error
 from sync_daemon.ports import ObjectStore
+from tests.support.asgi import run_server
 
 COMMIT = "c" * 40
 MIB = 1024**2
@@ -127,30 +126,12 @@ def run_gate(
 
     async def refuse(_: Request, error: Exception) -> Response:
         assert isinstance(error, HubError)
-        headers = {**error.headers, "X-Error-Message": error.message}
-        headers |= {"X-Error-Code": error.code} if error.code else {}
-        return Response(error.message, error.status, headers)
+        return answer_error(error)
 
     app = Starlette(
         routes=[Route("/o/m/resolve/{revision}/{path:path}", serve, methods=["GET", "HEAD"])],
         exception_handlers={HubError: refuse},
     )
-    with _run(app) as gate.port:
+    config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off")
+    with run_server(uvicorn.Server(config), force=True) as gate.port:
         yield gate
-
-
-@contextmanager
-def _run(app: Starlette) -> Iterator[int]:
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="critical", access_log=False, lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        yield int(server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        server.should_exit = server.force_exit = True
-        thread.join(10)

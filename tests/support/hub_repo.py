@@ -128,10 +128,6 @@ class Repo:
             raise KeyError(message)
         self.refs[full_name] = commit
 
-    def delete_ref(self, full_name: str) -> None:
-        """Remove a reference; its commits stay reachable by id."""
-        del self.refs[full_name]
-
     def rename(self, name: str) -> None:
         """Give the repository a new name; the old one answers with a redirect from now on."""
         self.renamed.append(self.name)

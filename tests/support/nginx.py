@@ -9,15 +9,15 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
 
-from tests.support.published import Reply
 from tests.support.servers import free_ports, tie_to_this_process
+from tests.support.web import Reply
 
 SHIPPED = Path(__file__).parents[2] / "config" / "nginx"
 REQUIRE = "SYNC_DAEMON_REQUIRE_NGINX"
@@ -99,18 +99,11 @@ class Front:
         **headers: str,
     ) -> Reply:
         """Send one request with exactly this path, from an address of this machine."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if token is not None:
-            named["Authorization"] = f"Bearer {token}"
         port = self.ports.store if store else self.ports.gateway
         connection = HTTPSConnection(
             "127.0.0.1", port, timeout=20, context=self.context(), source_address=(source, 0)
         )
-        with closing(connection):
-            connection.request(method, path, None, named)
-            answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Reply(answer.status, found, answer.read())
+        return Reply.to(connection, method, path, token=token, **headers)
 
     def stored(self) -> list[bytes]:
         """Return whatever lies in its caches."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection
@@ -24,10 +24,11 @@ from sync_daemon.domain.tokens import TokenName
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.vault import Vault
+from sync_daemon.gateway.access.tokens import TokenBook
 from sync_daemon.gateway.server import Gateway
-from sync_daemon.gateway.tokens import TokenBook
 from sync_daemon.ports import ObjectStore
 from sync_daemon.stores.local import LocalStore
+from tests.support.web import Reply
 
 MORNING = datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
 
@@ -137,19 +138,6 @@ def publish_sample(folder: Path) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
 @dataclass
 class Serving:
     """A gateway that runs, and what it said."""
@@ -169,15 +157,8 @@ class Serving:
         **headers: str,
     ) -> Reply:
         """Send one request with exactly this path."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if token is not None:
-            named["Authorization"] = f"Bearer {token}"
-        host = self.url.removeprefix("http://")
-        with closing(HTTPConnection(host, timeout=10)) as connection:
-            connection.request(method, path, body, named)
-            answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Reply(answer.status, found, answer.read())
+        connection = HTTPConnection(self.url.removeprefix("http://"), timeout=10)
+        return Reply.to(connection, method, path, body, token=token, **headers)
 
     def token(self, name: str, *models: str) -> str:
         """Return the text of a token that the gateway knows: made when first asked for."""

@@ -1,11 +1,12 @@
-"""A plain HTTP client for tests: one request, no redirects, no retries, nothing hidden."""
+"""Plain HTTP clients for tests: one request, no redirects, no retries, nothing hidden."""
 
 from __future__ import annotations
 
 import http.client
 import json
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -25,6 +26,40 @@ class Fetched:
         """Return the first header of that name, whatever its case."""
         wanted = name.lower()
         return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, with the names of headers in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @classmethod
+    def to(
+        cls,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        token: str | None = None,
+        **headers: str,
+    ) -> Self:
+        """Send one request with exactly this path, and close the connection."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            named["Authorization"] = f"Bearer {token}"
+        with closing(connection):
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return cls(answer.status, found, answer.read())
 
 
 def fetch(

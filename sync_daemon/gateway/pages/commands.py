@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sync_daemon.gateway.shelf import Edition
+from sync_daemon.gateway.published.shelf import Edition
 
 
 @dataclass(frozen=True, slots=True)

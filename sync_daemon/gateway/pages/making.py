@@ -12,11 +12,11 @@ from sync_daemon import bootstrap
 from sync_daemon.config import S3Place, Settings
 from sync_daemon.engine.browse import Browser
 from sync_daemon.engine.clock import SystemClock
-from sync_daemon.gateway.library import Library
 from sync_daemon.gateway.pages.commands import Place
 from sync_daemon.gateway.pages.overview import Collector, Coming
 from sync_daemon.gateway.pages.site import Pages
-from sync_daemon.gateway.shelf import Edition
+from sync_daemon.gateway.published.library import Library
+from sync_daemon.gateway.published.shelf import Edition
 from sync_daemon.ports import Emit, ObjectStore
 
 

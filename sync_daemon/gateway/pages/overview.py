@@ -19,8 +19,8 @@ from sync_daemon.domain.errors import StoreUnavailable, SyncError
 from sync_daemon.domain.record import RunRecord
 from sync_daemon.engine.browse import Browser
 from sync_daemon.engine.records import Filter, find_runs
-from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.shelf import Edition
+from sync_daemon.gateway.published.library import Library
+from sync_daemon.gateway.published.shelf import Edition
 from sync_daemon.ports import Clock
 
 FRESH = timedelta(seconds=15)

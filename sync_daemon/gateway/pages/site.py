@@ -23,16 +23,15 @@ from sync_daemon import __version__
 from sync_daemon.domain.errors import InvalidName
 from sync_daemon.domain.names import ModelName
 from sync_daemon.domain.words import exact_size, human_age, human_size, plural
-from sync_daemon.gateway.access_log import STYLE
-from sync_daemon.gateway.callers import Caller
-from sync_daemon.gateway.errors import HubError
-from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.lookup import Lookup
 from sync_daemon.gateway.pages.commands import Place, recipes
 from sync_daemon.gateway.pages.overview import Collector, Overview, last_words
-from sync_daemon.gateway.paths import Target, read_page
-from sync_daemon.gateway.questions import Question
-from sync_daemon.gateway.shelf import Edition
+from sync_daemon.gateway.published.library import Library
+from sync_daemon.gateway.published.lookup import Lookup
+from sync_daemon.gateway.published.shelf import Edition
+from sync_daemon.gateway.request.callers import Caller
+from sync_daemon.gateway.request.errors import HubError
+from sync_daemon.gateway.request.paths import STYLE, Target, read_page
+from sync_daemon.gateway.request.questions import Question
 from sync_daemon.ports import Clock
 
 MOST_FILES = 5_000

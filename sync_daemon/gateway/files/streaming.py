@@ -21,8 +21,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sync_daemon.domain.errors import StoreUnavailable, SyncError
-from sync_daemon.gateway.file_headers import RawHeaders
-from sync_daemon.gateway.ranges import Span
+from sync_daemon.gateway.files.headers import RawHeaders
+from sync_daemon.gateway.files.ranges import Span
 from sync_daemon.ports import ObjectStore, Reader
 
 BLOCK = 256 * 1024

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sync_daemon.domain.names import ModelName
-from sync_daemon.gateway.hub import Item, describe, tags_of
-from sync_daemon.gateway.shelf import Edition, Repository, Shelf
+from sync_daemon.gateway.hub.values import Item, describe, tags_of
+from sync_daemon.gateway.published.shelf import Edition, Repository, Shelf
 
 _SORTED_BY_TIME = frozenset({"lastModified", "last_modified", "createdAt", "created_at"})
 

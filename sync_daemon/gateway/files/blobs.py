@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,8 +17,9 @@ from anyio import CapacityLimiter, to_thread
 from sync_daemon.domain import keys
 from sync_daemon.domain.digests import Digest
 from sync_daemon.domain.manifest import FileEntry
-from sync_daemon.gateway.ranges import Span
-from sync_daemon.gateway.streaming import FileSource, Source, StoreSource
+from sync_daemon.gateway.files.ranges import Span
+from sync_daemon.gateway.files.streaming import FileSource, Source, StoreSource
+from sync_daemon.gateway.recent import Recent
 from sync_daemon.ports import ObjectStore, OpensFiles
 
 LARGEST_SMALL = 64 * 1024
@@ -51,14 +51,12 @@ class Blobs:
         self._store = store
         self._threads = CapacityLimiter(THREADS)
         self._lock = threading.Lock()
-        self._small: OrderedDict[Digest, bytes] = OrderedDict()
-        self._held = 0
+        self._small: Recent[Digest, bytes] = Recent(SMALL_MEMORY, lambda _, data: len(data))
 
     async def read_small(self, entry: FileEntry) -> bytes:
         """Return the whole of a file of at most `LARGEST_SMALL` bytes."""
         with self._lock:
             if (data := self._small.get(entry.sha256)) is not None:
-                self._small.move_to_end(entry.sha256)
                 return data
         return await to_thread.run_sync(self._load, entry, limiter=self._threads)
 
@@ -81,11 +79,7 @@ class Blobs:
         if Digest.of(data) != entry.sha256:
             raise WrongBlob("its bytes do not have the SHA-256 that is its name")
         with self._lock:
-            if entry.sha256 not in self._small:
-                self._small[entry.sha256] = data
-                self._held += len(data)
-            while self._held > SMALL_MEMORY:
-                self._held -= len(self._small.popitem(last=False)[1])
+            self._small.put(entry.sha256, data)
         return data
 
     def _open(self, entry: FileEntry, span: Span) -> Source:

@@ -11,17 +11,15 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.types import Scope
 
-from sync_daemon.gateway.callers import Caller
-from sync_daemon.gateway.errors import HubError
+from sync_daemon.gateway.request.callers import Caller
+from sync_daemon.gateway.request.errors import HubError
 
 PAGE = 1000
 """Entries of a page, at most. Source: the Hub's own pages."""
 
 MOST_PARAMETERS = 200
 
-_HOST = re.compile(
-    rb"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
-)
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _DIGITS = 9
 """Of a number in a query, at most."""
 
@@ -138,13 +136,19 @@ def is_yes(text: str) -> bool:
     return text.casefold() in _YES
 
 
+def is_host(text: str) -> bool:
+    """Tell whether a text can be a host, with a port or without."""
+    return _HOST.fullmatch(text) is not None
+
+
 def make_cursor(text: str) -> str:
     """Return a cursor that says where a page ended."""
     return urlsafe_b64encode(text.encode()).decode()
 
 
 def _own_url(scope: Scope, host: bytes | None) -> str:
-    if host is None or not _HOST.fullmatch(host):
+    text = (host or b"").decode("latin-1")
+    if not is_host(text):
         name, port = scope.get("server") or ("localhost", None)
-        host = f"{name}:{port}".encode() if port else str(name).encode()
-    return f"{scope['scheme']}://{host.decode()}"
+        text = f"{name}:{port}" if port else str(name)
+    return f"{scope['scheme']}://{text}"

@@ -22,17 +22,16 @@ from typing import Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sync_daemon.domain.events import RequestFailed
-from sync_daemon.gateway.access_log import STYLE, AccessLog, NoTraffic, Traffic, Visit
-from sync_daemon.gateway.callers import ANYBODY, Caller
-from sync_daemon.gateway.credentials import Asked, Credentials
-from sync_daemon.gateway.errors import HubError, answer_error
-from sync_daemon.gateway.limits import Crowd, Rates
-from sync_daemon.gateway.networks import Forwarded, Network, Networks, Peer, client_key
-from sync_daemon.gateway.questions import read_number
-from sync_daemon.gateway.tokens import Tokens
-
-LARGEST_BODY = 2 * 1024**2
-"""Bytes of a request's body: room for the paths of some 20,000 files."""
+from sync_daemon.gateway.access.credentials import Asked, Credentials
+from sync_daemon.gateway.access.limits import Crowd, Rates
+from sync_daemon.gateway.access.log import AccessLog, NoTraffic, Traffic, Visit
+from sync_daemon.gateway.access.networks import Forwarded, Network, Networks, Peer, client_key
+from sync_daemon.gateway.access.tokens import Tokens
+from sync_daemon.gateway.request.body import LARGEST_BODY, read_body, too_large
+from sync_daemon.gateway.request.callers import ANYBODY, Caller
+from sync_daemon.gateway.request.errors import HubError, answer_error
+from sync_daemon.gateway.request.paths import STYLE
+from sync_daemon.gateway.request.questions import read_number
 
 BODY_SECONDS = 30.0
 """Time for a body to arrive."""
@@ -199,30 +198,17 @@ class Access:
             return None
         length = _last(_pick(scope["headers"]), b"content-length") or "0"
         if read_number(length, LARGEST_BODY + 1) > LARGEST_BODY:
-            raise _too_large()
+            raise too_large()
         if not self._bodies.enter(client):
             raise _too_many("requests with a body", 1)
         try:
-            data = await asyncio.wait_for(_collect(receive), BODY_SECONDS)
+            data = await asyncio.wait_for(read_body(receive), BODY_SECONDS)
         except TimeoutError:
             message = "The request took too long to arrive"
             raise HubError(408, None, message, {"Connection": "close"}) from None
         finally:
             self._bodies.leave(client)
         return _again(data, receive)
-
-
-async def _collect(receive: Receive) -> bytes:
-    data = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise HubError(400, None, "The request ended early")
-        data += message.get("body", b"")
-        if len(data) > LARGEST_BODY:
-            raise _too_large()
-        if not message.get("more_body", False):
-            return bytes(data)
 
 
 def _again(data: bytes, receive: Receive) -> Receive:
@@ -292,8 +278,3 @@ def _broken() -> HubError:
 def _too_many(what: str, seconds: int | None) -> HubError:
     headers = {} if seconds is None else {"Retry-After": str(seconds)}
     return HubError(429, None, f"Too many {what}: wait and try again", headers)
-
-
-def _too_large() -> HubError:
-    message = f"The request is larger than {LARGEST_BODY // 1024**2} MiB"
-    return HubError(413, None, message, {"Connection": "close"})

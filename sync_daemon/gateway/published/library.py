@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,7 +27,7 @@ from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.domain.versions import newest_tags
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.vault import Vault
-from sync_daemon.gateway.shelf import (
+from sync_daemon.gateway.published.shelf import (
     FORMATS,
     Edition,
     Model,
@@ -39,9 +38,8 @@ from sync_daemon.gateway.shelf import (
     find_repositories,
     fold,
 )
+from sync_daemon.gateway.recent import Recent
 from sync_daemon.ports import ObjectStore
-
-__all__ = ["Edition", "Library", "Model", "Repository", "Shelf", "Snapshot"]
 
 READERS = 8
 """Manifests that are read at once."""
@@ -67,7 +65,6 @@ class Library:
         """`order` are the models as the YAML has them: who is first answers by repo id."""
         self._vault = Vault(store, retry)
         self._order = {name: place for place, name in enumerate(order)}
-        self._limit = files_in_memory
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._shelf = Shelf()
@@ -75,8 +72,7 @@ class Library:
         self._pointers: dict[Version, tuple[str, Edition]] = {}
         self._aliases: dict[str, tuple[str, VersionName]] = {}
         self._former: dict[Digest, Edition | None] = {}
-        self._snapshots: OrderedDict[Digest, Snapshot] = OrderedDict()
-        self._files = 0  # of all snapshots
+        self._snapshots: Recent[Digest, Snapshot] = Recent(files_in_memory, _count, fewest=1)
 
     @property
     def shelf(self) -> Shelf:
@@ -125,10 +121,9 @@ class Library:
         """Return an edition with its files if they are in memory; never waits for the store."""
         with self._lock:
             found = self._snapshots.get(edition.manifest)
-            if found is None:
-                return None
-            self._snapshots.move_to_end(edition.manifest)
-        return found if found.edition is edition else replace(found, edition=edition)
+        if found is None or found.edition is edition:
+            return found
+        return replace(found, edition=edition)
 
     def manifest_bytes(self, edition: Edition) -> bytes:
         """Return the stored bytes of a manifest, proven to hash to its name.
@@ -192,11 +187,7 @@ class Library:
         files = MappingProxyType({entry.path: entry for entry in manifest.files})
         snapshot = Snapshot(edition, files, _entries(files))
         with self._lock:
-            if edition.manifest not in self._snapshots:
-                self._files += len(files)
-            self._snapshots[edition.manifest] = snapshot
-            while self._files > self._limit and len(self._snapshots) > 1:
-                self._files -= len(self._snapshots.popitem(last=False)[1].files)
+            self._snapshots.put(edition.manifest, snapshot)
         return snapshot
 
     def _read_pointers(
@@ -325,6 +316,10 @@ def _entries(files: Iterable[str]) -> tuple[str, ...]:
             found.add(folder)
             folder = folder.rpartition("/")[0]
     return tuple(sorted(found))
+
+
+def _count(_: Digest, snapshot: Snapshot) -> int:
+    return len(snapshot.files)
 
 
 def _stored_at(edition: Edition) -> float:

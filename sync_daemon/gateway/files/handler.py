@@ -21,22 +21,21 @@ from sync_daemon.domain import keys
 from sync_daemon.domain.errors import StoreUnavailable, SyncError
 from sync_daemon.domain.events import Event, FileCut, FileUnusable
 from sync_daemon.domain.manifest import FileEntry
-from sync_daemon.gateway.blobs import LARGEST_SMALL, Blobs, WrongBlob
-from sync_daemon.gateway.errors import HubError
-from sync_daemon.gateway.file_headers import (
+from sync_daemon.gateway.files.agents import LARGEST_ANNOUNCED, parse_agent
+from sync_daemon.gateway.files.blobs import LARGEST_SMALL, Blobs, WrongBlob
+from sync_daemon.gateway.files.headers import (
     NO_STORE,
     VARY,
     RawHeaders,
     describe,
-    etag_of,
     keep,
     show,
 )
-from sync_daemon.gateway.links import Links
-from sync_daemon.gateway.ranges import Span, holds_tag, parse_range
-from sync_daemon.gateway.shelf import Edition, Snapshot
-from sync_daemon.gateway.streaming import Answer, StreamedAnswer
-from sync_daemon.gateway.user_agents import LARGEST_ANNOUNCED, parse_agent
+from sync_daemon.gateway.files.links import Links
+from sync_daemon.gateway.files.ranges import Span, holds_tag, parse_range
+from sync_daemon.gateway.files.streaming import Answer, StreamedAnswer
+from sync_daemon.gateway.published.shelf import Edition, Snapshot
+from sync_daemon.gateway.request.errors import HubError
 from sync_daemon.ports import Emit, ObjectStore
 
 RETRY_AFTER = 5
@@ -131,12 +130,12 @@ class _Served:
             self._tell(str(error))
         except StoreUnavailable as error:
             self._tell(str(error))
-            again = {"Retry-After": str(RETRY_AFTER), **_NOT_KEPT}
+            again = {"Retry-After": str(RETRY_AFTER)}
             raise HubError(503, None, "The mirror's store does not answer", again) from error
         except SyncError as error:
             self._tell(str(error))
         message = "The mirror cannot read this file; its operator finds the reason in the log"
-        raise HubError(500, None, message, _NOT_KEPT)
+        raise HubError(500, None, message)
 
     def tell_cut(self, sent: int, error: Exception | None) -> None:
         """Say that an answer ended after `sent` bytes."""
@@ -148,26 +147,23 @@ class _Served:
         self.emit(FileUnusable(one.model, one.version, self.entry.path, key, problem))
 
 
-_NOT_KEPT = {"Cache-Control": "no-store"}
-
-
 def _has_it(request: Request, entry: FileEntry) -> bool:
     """Tell whether the client says that it has the file. Raises HubError when it has another."""
-    etag = f'"{etag_of(entry)}"'
+    etag = f'"{entry.hub_id}"'
     if (wanted := request.headers.get("if-match")) and not holds_tag(wanted, etag, weak=False):
-        raise HubError(412, None, "The file has another ETag", _NOT_KEPT)
+        raise HubError(412, None, "The file has another ETag")
     held = request.headers.get("if-none-match")
     return bool(held) and holds_tag(held or "", etag, weak=True)
 
 
 def _find_span(request: Request, entry: FileEntry) -> Span:
-    etag, wanted = f'"{etag_of(entry)}"', request.headers.get("if-range")
+    etag, wanted = f'"{entry.hub_id}"', request.headers.get("if-range")
     if wanted and not holds_tag(wanted, etag, weak=False):
         return Span(0, entry.size)
     span = parse_range(request.headers.get("range"), entry.size)
     if span is None:
         extent = {"Content-Range": f"bytes */{entry.size}", "Accept-Ranges": "bytes"}
-        raise HubError(416, None, "The file has no such bytes", {**extent, **_NOT_KEPT})
+        raise HubError(416, None, "The file has no such bytes", extent)
     return span
 
 
@@ -190,5 +186,4 @@ def _too_old() -> HubError:
         "GatedRepo",
         "huggingface_hub before 1.31 cannot load a file of more than 50 GB from a mirror: "
         "use `sync-daemon pull`, or upgrade huggingface_hub",
-        _NOT_KEPT,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from sync_daemon.domain.digests import GitOid
 from sync_daemon.domain.manifest import FileEntry
-from sync_daemon.gateway.shelf import DEFAULT_REVISION, Edition, Repository, Snapshot
+from sync_daemon.gateway.published.shelf import DEFAULT_REVISION, Edition, Repository, Snapshot
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_SCAN = {"scansDone": False, "filesWithIssues": []}
@@ -166,7 +166,7 @@ def who(name: str) -> Item:
 
 def is_large(entry: FileEntry) -> bool:
     """Tell whether clients know a file by its SHA-256: of LFS, or where there is no git oid."""
-    return entry.lfs or entry.git_oid is None
+    return entry.hub_id == entry.sha256
 
 
 def pointer_text(entry: FileEntry) -> bytes:

@@ -10,11 +10,12 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from sync_daemon.gateway import errors, hub
-from sync_daemon.gateway.errors import HubError
-from sync_daemon.gateway.lookup import Found, Lookup
-from sync_daemon.gateway.questions import Question, is_yes, make_cursor, read_form
-from sync_daemon.gateway.shelf import Snapshot
+from sync_daemon.gateway.hub import values
+from sync_daemon.gateway.published.lookup import Found, Lookup
+from sync_daemon.gateway.published.shelf import Snapshot
+from sync_daemon.gateway.request import errors
+from sync_daemon.gateway.request.errors import HubError
+from sync_daemon.gateway.request.questions import Question, is_yes, make_cursor, read_form
 
 MANY = 2_000
 """Files from which on a thread lists them."""
@@ -39,15 +40,15 @@ async def info(lookup: Lookup, found: Found, question: Question) -> Made:
     """Describe a repository at a revision; with `expand` only the fields that are named."""
     edition = await lookup.edition(found)
     wanted, long = question.all("expand"), False
-    value = hub.describe(found.repository, edition, found.repository.name)
+    value = values.describe(found.repository, edition, found.repository.name)
     if not wanted or "siblings" in wanted:
         blobs = question.says("blobs") or question.says("files_metadata")
         snapshot = await lookup.snapshot(found, edition)
         long = len(snapshot.files) > MANY
-        list_files = partial(hub.siblings, snapshot, blobs=blobs)
+        list_files = partial(values.siblings, snapshot, blobs=blobs)
         value["siblings"] = await lookup.make(list_files) if long else list_files()
     if question.says("securityStatus"):
-        value["securityRepoStatus"] = hub.NO_SCAN
+        value["securityRepoStatus"] = values.NO_SCAN
     if wanted:
         value = {key: value[key] for key in value if key in {"_id", "id", *wanted}}
     return Made(value, long=long)
@@ -57,14 +58,14 @@ async def tree(lookup: Lookup, found: Found, question: Question) -> Made:
     """List the files and folders below a folder, in pages."""
     snapshot = await lookup.snapshot(found)
     folder, commit = found.target.path, snapshot.edition.commit
-    if not hub.has_folder(snapshot, folder):
+    if not values.has_folder(snapshot, folder):
         raise errors.entry_not_found(folder, commit)
     count, after = question.limit(), question.cursor()
-    paths = hub.walk(snapshot, folder, after, recursive=question.says("recursive"))
+    paths = values.walk(snapshot, folder, after, recursive=question.says("recursive"))
     page = list(islice(paths, count + 1))
     more = question.link(cursor=make_cursor(page[count - 1])) if len(page) > count else ()
     expand = question.says("expand")
-    items = [hub.tree_item(snapshot, path, expand=expand) for path in page[:count]]
+    items = [values.tree_item(snapshot, path, expand=expand) for path in page[:count]]
     return Made(items, (("X-Repo-Commit", commit), *more))
 
 
@@ -73,20 +74,20 @@ async def treesize(lookup: Lookup, found: Found, question: Question) -> Made:
     del question
     snapshot, path = await lookup.snapshot(found), found.target.path
     _check_path(snapshot, path)
-    return Made({"path": f"/{path}", "size": hub.folder_size(snapshot, path)})
+    return Made({"path": f"/{path}", "size": values.folder_size(snapshot, path)})
 
 
 async def refs(lookup: Lookup, found: Found, question: Question) -> Made:
     """List branches and tags."""
     del lookup, question
-    return Made(hub.refs(found.repository))
+    return Made(values.refs(found.repository))
 
 
 async def commits(lookup: Lookup, found: Found, question: Question) -> Made:
     """List what a version was, the newest first, in pages that are numbered."""
     edition = await lookup.edition(found)
     count, number = question.limit(), question.page()
-    items = hub.commits(await lookup.history(edition))
+    items = values.commits(await lookup.history(edition))
     start, stop = number * count, (number + 1) * count
     more = question.link(p=str(number + 1)) if len(items) > stop else ()
     return Made(items[start:stop], (("X-Total-Count", str(len(items))), *more))
@@ -109,7 +110,7 @@ async def paths_info(lookup: Lookup, found: Found, question: Question, body: byt
     paths, expand = _read_paths(question, body)
     snapshot = await lookup.snapshot(found)
     there = (path for path in paths if path and _has(snapshot, path))
-    return Made([hub.tree_item(snapshot, path, expand=expand) for path in there])
+    return Made([values.tree_item(snapshot, path, expand=expand) for path in there])
 
 
 ACTIONS: Mapping[str, Action] = MappingProxyType(
@@ -145,7 +146,7 @@ def _read_paths(question: Question, body: bytes) -> tuple[tuple[str, ...], bool]
 
 
 def _has(snapshot: Snapshot, path: str) -> bool:
-    return snapshot.find(path) is not None or hub.has_folder(snapshot, path)
+    return snapshot.find(path) is not None or values.has_folder(snapshot, path)
 
 
 def _check_path(snapshot: Snapshot, path: str) -> None:

@@ -8,7 +8,6 @@ event loop uses this, so there is no lock.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,7 +15,8 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from sync_daemon.gateway.shelf import Shelf
+from sync_daemon.gateway.published.shelf import Shelf
+from sync_daemon.gateway.recent import Recent
 
 IN_MEMORY = 64 * 1024**2
 """Bytes of all answers that are kept."""
@@ -98,29 +98,20 @@ class Answers:
     """The answers of one shelf; `limit` is in bytes."""
 
     def __init__(self, limit: int = IN_MEMORY) -> None:
-        self._limit = limit
         self._shelf: Shelf | None = None
-        self._kept: OrderedDict[Key, Answer] = OrderedDict()
-        self._size = 0
+        self._kept: Recent[Key, Answer] = Recent(limit, _cost)
 
     def find(self, shelf: Shelf, key: Key) -> Answer | None:
         """Return the answer to a question, if it was given before from the same shelf."""
         if shelf is not self._shelf:
-            self._shelf, self._size = shelf, 0
+            self._shelf = shelf
             self._kept.clear()
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
+        return self._kept.get(key)
 
     def keep(self, shelf: Shelf, key: Key, answer: Answer) -> None:
         """Keep an answer, unless its shelf is not in force any more, or it is too long."""
-        if shelf is not self._shelf or len(answer.body) > LONGEST_KEPT or key in self._kept:
-            return
-        self._kept[key] = answer
-        self._size += _cost(key, answer)
-        while self._size > self._limit:
-            self._size -= _cost(*self._kept.popitem(last=False))
+        if shelf is self._shelf and len(answer.body) <= LONGEST_KEPT:
+            self._kept.put(key, answer)
 
 
 def _cost(key: Key, answer: Answer) -> int:

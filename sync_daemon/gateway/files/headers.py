@@ -44,11 +44,6 @@ class Appearance:
     disposition: str
 
 
-def etag_of(entry: FileEntry) -> str:
-    """Return the Hub's ETag of a file, without quotes."""
-    return entry.sha256 if entry.lfs or entry.git_oid is None else entry.git_oid
-
-
 def look_of(path: str) -> Appearance:
     """Return how a file is shown: never as something that runs."""
     name = path.rpartition("/")[2]
@@ -75,7 +70,7 @@ def _is_plain(char: str) -> bool:
 
 def describe(entry: FileEntry, commit: str, *, sized: bool = True) -> RawHeaders:
     """Return what says which file of which commit this is. Without `sized` not how large."""
-    etag = f'"{etag_of(entry)}"'.encode()
+    etag = f'"{entry.hub_id}"'.encode()
     found = [(b"x-repo-commit", commit.encode()), (b"etag", etag), (b"x-linked-etag", etag)]
     if sized:
         found.append((b"x-linked-size", str(entry.size).encode()))

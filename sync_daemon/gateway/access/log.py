@@ -15,17 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self
 
 from sync_daemon.domain.events import Event, GatewayLogDropped, GatewayRequest
-from sync_daemon.gateway.paths import likeliest
+from sync_daemon.gateway.request.paths import Kind, kind_of, likeliest
 from sync_daemon.ports import Emit
 
-Kind = Literal["api", "file", "page", "health"]
 Mode = bool | Literal["private"]
-
-KINDS: tuple[Kind, ...] = ("api", "file", "page", "health")
-HEALTH = frozenset({"/healthz", "/readyz"})
-STYLE = "/-/style.css"
-"""How pages look: the same for everybody. A browser that came in by a deeper path shows no
-password for it, so it asks for none."""
 
 MOST_LINES = 10_000
 """Lines that wait to be written; beyond that they are dropped."""
@@ -109,15 +102,6 @@ class Visit:
             repo=target.name[:LONGEST_TEXT] if target else None,
             revision=(target.revision or "")[:LONGEST_TEXT] or None if target else None,
         )
-
-
-def kind_of(path: str) -> Kind:
-    """Return what kind of answer a path leads to."""
-    if path in HEALTH:
-        return "health"
-    if "/resolve/" in path or path.startswith("/api/resolve-cache/"):
-        return "file"
-    return "api" if path.startswith("/api/") else "page"
 
 
 def family_of(agent: str) -> str:

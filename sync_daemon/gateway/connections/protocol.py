@@ -20,9 +20,9 @@ import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sync_daemon.gateway.errors import HubError, answer_error
-from sync_daemon.gateway.limits import Crowd
-from sync_daemon.gateway.networks import IpAddress, Networks, client_key
+from sync_daemon.gateway.access.limits import Crowd
+from sync_daemon.gateway.access.networks import IpAddress, Networks, client_key
+from sync_daemon.gateway.request.errors import HubError, answer_error
 
 LARGEST_HEAD = 32 * 1024
 """Bytes of a request line and its headers."""

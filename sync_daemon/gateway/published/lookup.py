@@ -15,12 +15,18 @@ from anyio import CapacityLimiter, to_thread
 
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import SyncError
-from sync_daemon.gateway import errors
-from sync_daemon.gateway.callers import Caller
-from sync_daemon.gateway.errors import HubError
-from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.paths import Target
-from sync_daemon.gateway.shelf import DEFAULT_REVISION, Edition, Repository, Shelf, Snapshot
+from sync_daemon.gateway.published.library import Library
+from sync_daemon.gateway.published.shelf import (
+    DEFAULT_REVISION,
+    Edition,
+    Repository,
+    Shelf,
+    Snapshot,
+)
+from sync_daemon.gateway.request import errors
+from sync_daemon.gateway.request.callers import Caller
+from sync_daemon.gateway.request.errors import HubError
+from sync_daemon.gateway.request.paths import Target
 
 MAKERS = 2
 """Long answers that are made at the same time. They wait for nothing: more of them would only

@@ -18,19 +18,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sync_daemon.domain.errors import InvalidName, SyncError
 from sync_daemon.domain.manifest import FileEntry
 from sync_daemon.domain.names import ModelName
-from sync_daemon.gateway import catalog, errors, hub
-from sync_daemon.gateway.actions import ACTIONS, Made, paths_info
-from sync_daemon.gateway.answers import Answer, Answers, caching, make_answer, render
-from sync_daemon.gateway.callers import Caller
-from sync_daemon.gateway.errors import HubError
-from sync_daemon.gateway.library import Library
-from sync_daemon.gateway.lookup import Found, Lookup
-from sync_daemon.gateway.paths import KINDS, Target, decode, read_api, read_file
-from sync_daemon.gateway.questions import Question, make_cursor, read_number
-from sync_daemon.gateway.shelf import Repository, Shelf, Snapshot
-
-LARGEST_BODY = 4 * 1024**2
-"""Bytes of the body of a question, whoever let it through."""
+from sync_daemon.gateway.hub import catalog, values
+from sync_daemon.gateway.hub.actions import ACTIONS, Made, paths_info
+from sync_daemon.gateway.hub.answers import Answer, Answers, caching, make_answer, render
+from sync_daemon.gateway.published.library import Library
+from sync_daemon.gateway.published.lookup import Found, Lookup
+from sync_daemon.gateway.published.shelf import Repository, Shelf, Snapshot
+from sync_daemon.gateway.request import errors
+from sync_daemon.gateway.request.body import read_body
+from sync_daemon.gateway.request.callers import Caller
+from sync_daemon.gateway.request.errors import HubError
+from sync_daemon.gateway.request.paths import KINDS, Target, decode, read_api, read_file
+from sync_daemon.gateway.request.questions import Question, make_cursor, read_number
 
 NOBODY = Caller()
 """Who came through no door: such a caller sees nothing."""
@@ -175,7 +174,7 @@ class Routes:
         if not targets:
             raise errors.not_allowed()
         found = self._lookup.find(shelf, question.caller, targets, question.raw_query)
-        body = await _read_body(receive)
+        body = await read_body(receive)
         made = await paths_info(self._lookup, found, question, body)
         return make_answer(render(made.value), caching="no-store", more=made.headers)
 
@@ -194,7 +193,7 @@ def _own(shelf: Shelf, caller: Caller, name: str) -> Repository:
 def _who(caller: Caller) -> Made:
     if caller.name is None:
         raise HubError(401, None, "Invalid username or password.", {"WWW-Authenticate": "Bearer"})
-    return Made(hub.who(caller.name))
+    return Made(values.who(caller.name))
 
 
 def _list(shelf: Shelf, kind: str, question: Question) -> Made:
@@ -225,14 +224,3 @@ def _unavailable(target: Target) -> HubError:
     if target.action == "paths-info":
         return HubError(405, None, "Send the paths with POST", {"Allow": "POST"})
     return HubError(404, None, "This mirror does not offer that; it serves files over plain HTTP")
-
-
-async def _read_body(receive: Receive) -> bytes:
-    data = bytearray()
-    while True:
-        message = await receive()
-        data += message.get("body", b"")
-        if len(data) > LARGEST_BODY:
-            raise HubError(413, None, "The question is too long: ask for fewer paths at a time")
-        if not message.get("more_body", False):
-            return bytes(data)

@@ -10,9 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import unquote
 
 from sync_daemon.domain.digests import CommitId
+
+Kind = Literal["api", "file", "page", "health"]
+"""What kind of answer a path leads to."""
+
+HEALTH = frozenset({"/healthz", "/readyz"})
+STYLE = "/-/style.css"
+"""How pages look: the same for everybody. A browser that came in by a deeper path shows no
+password for it, so it asks for none."""
 
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 """First segment of an API path -> kind of repository. Files of models have no such prefix."""
@@ -42,6 +51,15 @@ class Target:
     path: str = ""
     before: str = ""
     after: str = ""
+
+
+def kind_of(path: str) -> Kind:
+    """Return what kind of answer a path leads to."""
+    if path in HEALTH:
+        return "health"
+    if "/resolve/" in path or path.startswith("/api/resolve-cache/"):
+        return "file"
+    return "api" if path.startswith("/api/") else "page"
 
 
 def read_api(segments: Sequence[str]) -> tuple[Target, ...]:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sync_daemon.domain.tokens import PREFIX, Token, is_ours
-from sync_daemon.gateway.access_log import Kind
-from sync_daemon.gateway.callers import ANYBODY, EVERY_MODEL, Caller
-from sync_daemon.gateway.errors import HubError
-from sync_daemon.gateway.tokens import Tokens, TokensUnknown
+from sync_daemon.gateway.access.tokens import Tokens, TokensUnknown
+from sync_daemon.gateway.request.callers import ANYBODY, EVERY_MODEL, Caller
+from sync_daemon.gateway.request.errors import HubError
+from sync_daemon.gateway.request.paths import Kind
 
 WRONG = "Invalid credentials in Authorization header"
 """Exactly so: huggingface_hub compares this text (hf_raise_for_status)."""

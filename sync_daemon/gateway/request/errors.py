@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from starlette.responses import Response
 
-from sync_daemon.gateway.callers import Caller
+from sync_daemon.gateway.request.callers import Caller
 
 READ_ONLY = "This mirror is read-only: publish upstream, and it will be mirrored"
 LONGEST_MESSAGE = 500

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 
 import uvicorn
 
-from sync_daemon.gateway.connections import BoundedProtocol
+from sync_daemon.gateway.connections.protocol import BoundedProtocol
 
 CLOSING_SECONDS = 5.0
 """Time for a client to agree to the end of a connection."""

@@ -20,7 +20,8 @@ from ipaddress import (
     ip_address,
 )
 
-from sync_daemon.gateway.errors import HubError
+from sync_daemon.gateway.request.errors import HubError
+from sync_daemon.gateway.request.questions import is_host
 
 IpAddress = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -31,7 +32,6 @@ MOST_HOPS = 32
 LONGEST_ADDRESS = 64
 """Characters of an address with the name of an interface."""
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 _REMEMBERED = 4096
 _MAPPED = 96
@@ -161,7 +161,7 @@ def _host(text: str | None) -> str | None:
     if text is None:
         return None
     host = text.rpartition(",")[2].strip()
-    if not _HOST.fullmatch(host):
+    if not is_host(host):
         raise _nonsense("X-Forwarded-Host")
     return host
 

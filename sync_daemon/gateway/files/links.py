@@ -13,8 +13,8 @@ from starlette.requests import Request
 from sync_daemon.config import Settings
 from sync_daemon.domain import keys
 from sync_daemon.domain.manifest import FileEntry
-from sync_daemon.gateway.file_headers import look_of
-from sync_daemon.gateway.user_agents import Agent
+from sync_daemon.gateway.files.agents import Agent
+from sync_daemon.gateway.files.headers import look_of
 from sync_daemon.ports import LinksObjects, ObjectStore
 
 

@@ -7,14 +7,14 @@ or slow, is made seldom: at most a tenth of the time goes into it.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sync_daemon.domain.errors import Interrupted
 from sync_daemon.domain.events import GatewayFresh, GatewayStale, VersionUnreadable
-from sync_daemon.gateway.library import Library
+from sync_daemon.gateway.keeper import Keeper, Look
+from sync_daemon.gateway.published.library import Library
 from sync_daemon.ports import Clock, Emit
 
 SHARE = 10
@@ -25,8 +25,6 @@ LATE = 60.0
 
 _LATE_LOOKS = 5
 """Or so many looks that should have been made."""
-
-Look = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +57,15 @@ class Refresher:
         self._took = 0.0
         self._trouble: Trouble | None = None
         self._told: frozenset[str] = frozenset()
-        self._thread = threading.Thread(target=self._run, name="refresher", daemon=True)
+        self._keeper = Keeper("refresher", [self._try], self.pause, clock)
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin, with a look at once unless there was one."""
+        self._keeper.start(0.0 if self._read_at is None else self.pause())
 
     def join(self, seconds: float) -> bool:
         """Wait for its end, which the clock's stop event brings; return whether it came."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._keeper.join(seconds)
 
     def look(self) -> None:
         """Look once, now. Raises StoreUnavailable, StoreRefused."""
@@ -94,18 +90,15 @@ class Refresher:
         """Return the seconds from one look to the next."""
         return max(self._every, (SHARE - 1) * self._took)
 
-    def _run(self) -> None:
-        pause = 0.0 if self._read_at is None else self.pause()
-        while not self._clock.wait(pause):
-            try:
-                self.look()
-            except Interrupted:
-                return
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next look may go well
-                self._tell_trouble(error)
-            else:
-                self._tell_relief()
-            pause = self.pause()
+    def _try(self) -> None:
+        try:
+            self.look()
+        except Interrupted:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next look may go well
+            self._tell_trouble(error)
+        else:
+            self._tell_relief()
 
     def _tell_trouble(self, error: Exception) -> None:
         if self._trouble is None:

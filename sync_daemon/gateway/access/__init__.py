@@ -1,0 +1,1 @@
+"""Who comes in: networks, tokens, limits, and what is written down of each request."""

@@ -1,0 +1,1 @@
+"""Connections: what uvicorn does not bound, handshakes, and the certificate."""

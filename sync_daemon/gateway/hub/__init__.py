@@ -1,0 +1,1 @@
+"""The Hub's read API, answered from memory."""
