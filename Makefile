@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 MINIO  := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
-CLIENTS := hub0 hub1 transformers
+CLIENTS := hub0 hub1 transformers s3
 RESULTS := benchmarks/results
 DEMO   := $(BIN)/sync-daemon --config config/demo/mirror.yaml
 
@@ -35,8 +35,8 @@ clients: $(foreach one,$(CLIENTS),$(VENV)/clients/$(one)/.ready) ## install the 
 
 peers: $(VENV)/.bench $(VENV)/clients/olah/.ready ## install the peers of the benchmarks
 
-embedding: $(VENV)/.dev $(VENV)/clients/torch/.ready ## load the real weights through the gateway by torch (5 GB to install)
-	SYNC_DAEMON_REQUIRE_CLIENTS=1 SYNC_DAEMON_WITH_TORCH=1 $(BIN)/pytest -s tests/clients/test_embedding.py
+embedding: $(VENV)/.dev minio $(VENV)/clients/torch/.ready ## load real weights by torch, through the gateway and as vLLM from the bucket (5 GB to install)
+	SYNC_DAEMON_REQUIRE_CLIENTS=1 SYNC_DAEMON_WITH_TORCH=1 $(BIN)/pytest -s tests/clients/test_embedding.py tests/clients/test_vllm_loader.py
 
 faults: $(VENV)/.dev minio ## print what comes of every kind of trouble with an origin, and with a store
 	$(BIN)/pytest -s tests/e2e/test_bad_origins.py tests/e2e/test_bad_stores.py
@@ -65,7 +65,7 @@ bench-all: bench ## run every benchmark of docs/performance.md (about half an ho
 
 lock: ## resolve the dependencies anew into requirements/
 	for set in run alerts dev bench; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$(case $$set in run) ;; alerts) echo --extra alerts ;; *) echo --group $$set ;; esac) pyproject.toml -o requirements/$$set.txt; done
-	for set in hub0 hub1 transformers torch olah; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/client-$$set.in -o requirements/client-$$set.txt; done
+	for set in hub0 hub1 transformers s3 torch olah; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/client-$$set.in -o requirements/client-$$set.txt; done
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) mirror .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -18,6 +18,7 @@ from sync_daemon.domain.words import plural
 from sync_daemon.engine import doctor
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.doctor import Check
+from sync_daemon.gateway.connections.tls import make_ssl_context
 from sync_daemon.ports import Emit
 from sync_daemon.stores.minio_admin import ServerFacts, ask_server
 from sync_daemon.stores.minio_keys import Keys
@@ -50,6 +51,7 @@ def _check(session: Session, settings: Settings, emit: Emit) -> Iterator[Check]:
     yield doctor.check_memory(bootstrap.limits(settings))
     yield doctor.check_proxies(session.environ, settings.store.endpoint, _proxies(settings))
     yield _check_certificates(session.environ)
+    yield from _check_gateway(settings)
     yield from _check_store(session, settings)
     with bootstrap.origins(settings, emit) as origins:
         yield from doctor.check_origins(origins)
@@ -75,6 +77,18 @@ def _check_alerts(session: Session, settings: Settings) -> Iterator[Check]:
     if sinks:
         message = f"{plural(len(sinks), 'service')} to tell; `sync-daemon alerts test` tries"
         yield Check("alerts", "ok", message)
+
+
+def _check_gateway(settings: Settings) -> Iterator[Check]:
+    """Look whether the gateway's certificate and key can be used."""
+    if (tls := settings.gateway.tls) is None:
+        return
+    try:
+        make_ssl_context(tls)
+    except ConfigurationError as error:
+        yield Check("gateway", "fail", str(error), error.hint)
+    else:
+        yield Check("gateway", "ok", f"serves https with {tls.cert_file}")
 
 
 def _proxies(settings: Settings) -> dict[str, str]:

@@ -121,6 +121,7 @@ def make_policy(
             _allow("s3:GetObject", objects, source),
             _allow("s3:ListBucket", [here], listing),
             _allow("s3:GetBucketLocation", [here], source),
+            _allow("s3:HeadBucket", [here], source),  # MinIO's own; KServe asks for it first
         ],
     }
 

@@ -3,7 +3,7 @@
 Looks as a reader does (I4): pointers, then manifests, then blobs. A writer goes the other
 way, so what is published meanwhile is never taken for damage. The keys below `models/` and
 `blobs/` are listed once, and so is each tree that a pointer calls whole; with `deep` every
-referenced blob is read and hashed as well.
+referenced blob is read and hashed as well, and so is every plain copy that is no link of one.
 
 A single object that cannot be read is damage; a store that does not answer at all ends the
 verification, because then nothing is proven either way.
@@ -11,12 +11,10 @@ verification, because then nothing is proven either way.
 
 from __future__ import annotations
 
-import hashlib
-import mmap
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -32,8 +30,9 @@ from sync_daemon.domain.errors import (
 )
 from sync_daemon.domain.manifest import Manifest, Tree, decode, decode_current
 from sync_daemon.domain.names import ModelName, VersionName
+from sync_daemon.engine.rehash import Reading, check_stop
 from sync_daemon.engine.retry import Retry
-from sync_daemon.engine.tree_check import find_tree_damage
+from sync_daemon.engine.tree_check import Copy, compare, find_unproven, tell
 from sync_daemon.engine.verification import Damage, Kind, Use, Verification
 from sync_daemon.ports import Clock, ObjectInfo, ObjectStore
 
@@ -42,16 +41,13 @@ _Name = tuple[ModelName, VersionName]
 _ManifestName = tuple[ModelName, VersionName, Digest]
 
 _PAGE = 1_000
-_CHUNK = 1024**2
-_SLICE = 1024**3
-"""Bytes of a blob that one request reads: each slice has the retry's attempts for itself."""
 
 
 class Watch(Protocol):
-    """Whoever shows how far the reading of blobs has come; called from several threads."""
+    """Whoever shows how far the reading has come; called from several threads."""
 
     def begin(self, blobs: int, size: int) -> None:
-        """So many blobs with so many bytes will be read."""
+        """So many blobs, and copies of blobs, with so many bytes will be read."""
 
     def advance(self, count: int) -> None:
         """So many more bytes were read."""
@@ -80,16 +76,14 @@ class Verifier:
         Unavailable or StoreRefused when the store cannot be used, and Interrupted.
         """
         began = self.clock.monotonic()
-        found = _Findings()
+        found = _Findings(deep=deep is not None)
         self._read_models(found, models)
         if unknown := sorted(models - declared - {model for model, _ in found.versions}):
             message = f"no such model in the store or the configuration: {', '.join(unknown)}"
             raise ConfigurationError(message, hint="`sync-daemon ls` names those that are there")
         sound, unreferenced = self._compare_sizes(found)
         if deep is not None:
-            deep.begin(len(sound), sum(sound.values()))
-            hash_one = partial(self._prove, watch=deep, found=found)
-            self._each(sorted(sound.items()), hash_one)
+            self._read_all(sound, deep, found)
         return Verification(
             deep=deep is not None,
             versions=len(found.versions),
@@ -166,15 +160,20 @@ class Verifier:
                 self._compare_tree(manifest, tree, Use(*name), found)
 
     def _compare_tree(self, manifest: Manifest, tree: Tree, place: Use, found: _Findings) -> None:
-        damage = tuple(find_tree_damage(manifest, tree, place, self._list(tree.key)))
-        if not damage:
-            return
+        damage, copies = compare(manifest, tree, place, self._list(tree.key))
+        if found.deep:
+            with found.lock:
+                found.copies.extend(copies)
+        if damage and self._stands(tree, place):
+            for one in damage:
+                found.add(one)
+
+    def _stands(self, tree: Tree, place: Use) -> bool:
+        """Tell whether the pointer still calls the tree whole: else a writer is at it."""
         try:
-            now = decode_current(self._get(keys.current(place.model, place.version))).tree
+            return decode_current(self._get(keys.current(place.model, place.version))).tree == tree
         except (FileNotFoundError, SyncError):
-            now = tree  # the pointer's own trouble is told already
-        for one in damage if now == tree else ():  # else a writer is at it
-            found.add(one)
+            return True  # the pointer's own trouble is told already
 
     def _note(self, manifest: Manifest, place: Use, key: str, found: _Findings) -> None:
         if (manifest.model, manifest.version) != (place.model, place.version):
@@ -187,9 +186,9 @@ class Verifier:
 
     # -- blobs -------------------------------------------------------------------------
 
-    def _compare_sizes(self, found: _Findings) -> tuple[dict[Digest, int], tuple[int, int]]:
+    def _compare_sizes(self, found: _Findings) -> tuple[dict[Digest, ObjectInfo], tuple[int, int]]:
         """Return the blobs that have the size they should, and the count and size of others."""
-        sound: dict[Digest, int] = {}
+        sound: dict[Digest, ObjectInfo] = {}
         absent = set(found.uses)
         others, other_bytes = 0, 0
         for info in self._list(keys.BLOBS):
@@ -205,32 +204,53 @@ class Verifier:
                 message = f"it has {info.size} bytes instead of {size}"
                 found.add_blob("wrong_size", digest, message, size=size, actual=info.size)
             if not wrong:
-                sound[digest] = info.size
+                sound[digest] = info
         for digest in absent:
             for size in found.uses[digest]:
                 found.add_blob("missing", digest, "it is not there", size=size)
         return sound, (others, other_bytes)
 
-    def _prove(self, blob: tuple[Digest, int], *, watch: Watch, found: _Findings) -> None:
-        digest, size = blob
-        reading = _Reading(self.store, keys.blob(digest), self.stop, watch)
+    # -- bytes -------------------------------------------------------------------------
+
+    def _read_all(self, sound: dict[Digest, ObjectInfo], watch: Watch, found: _Findings) -> None:
+        """Hash the blobs, and then the plain copies that are no links of them."""
+        copies = find_unproven(found.copies, sound, shares=self.store.traits.shares)
+        size = sum(blob.size for blob in sound.values()) + sum(copy.size for copy in copies)
+        watch.begin(len(sound) + len(copies), size)
+        self._each(sorted(sound.items()), partial(self._prove_blob, watch=watch, found=found))
+        self._each(copies, partial(self._prove_copy, watch=watch, found=found))
+
+    def _prove_blob(
+        self, blob: tuple[Digest, ObjectInfo], *, watch: Watch, found: _Findings
+    ) -> None:
+        digest, info = blob
+        if (damage := self._prove(info.key, digest, info.size, watch, found)) is not None:
+            found.add(replace(damage, uses=found.users(digest)))
+
+    def _prove_copy(self, copy: Copy, *, watch: Watch, found: _Findings) -> None:
+        damage = self._prove(copy.key, copy.digest, copy.size, watch, found)
+        if damage is not None and self._stands(copy.tree, copy.use):
+            found.add(tell(copy, damage))
+
+    def _prove(
+        self, key: str, digest: Digest, size: int, watch: Watch, found: _Findings
+    ) -> Damage | None:
+        """Return what is wrong with an object's bytes; whom it hits the caller knows."""
+        reading = Reading(self.store, key, self.stop, watch.advance)
         try:
             computed = reading.hash(size, self.retry)
         except FileNotFoundError:
-            found.add_blob("missing", digest, "it was listed, and is gone", size=size)
-            return
+            return Damage("missing", key, "it was listed, and is gone", (), size)
         except SyncError as error:
-            damage = self._unreadable(keys.blob(digest), error, found.users(digest))
-            found.add(damage)
-            return
+            return self._unreadable(key, error, ())
         with found.lock:
             found.hashed += reading.at
         if reading.at < size:
             message = f"it ends after {reading.at} of {size} bytes"
-            found.add_blob("corrupt", digest, message, size=size, actual=reading.at)
-        elif computed != digest:
-            message = f"its bytes hash to {computed}"
-            found.add_blob("corrupt", digest, message, size=size, actual=size)
+            return Damage("corrupt", key, message, (), size, reading.at)
+        if computed != digest:
+            return Damage("corrupt", key, f"its bytes hash to {computed}", (), size, size)
+        return None
 
     # -- the store -----------------------------------------------------------------------
 
@@ -273,19 +293,22 @@ class Verifier:
                 done.result()
 
     def _check_stop(self) -> None:
-        _check(self.stop)
+        check_stop(self.stop)
 
 
 @dataclass(slots=True)
 class _Findings:
-    """What was seen so far. A manifest is True when a current.json names it."""
+    """What was seen so far. A manifest is True when a current.json names it; `copies` are those
+    that `deep` has to read."""
 
+    deep: bool
     lock: threading.Lock = field(default_factory=threading.Lock)
     versions: set[_Name] = field(default_factory=set)
     pointers: list[_Name] = field(default_factory=list)
     trees: dict[_ManifestName, Tree] = field(default_factory=dict)
     manifests: dict[_ManifestName, bool] = field(default_factory=dict)
     uses: dict[Digest, dict[int, list[Use]]] = field(default_factory=dict)
+    copies: list[Copy] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
     hashed: int = 0
 
@@ -323,41 +346,6 @@ class _Pages:
             raise
         self._last = page[-1].key if page else self._last
         return page
-
-
-class _Reading:
-    """Hashes one blob; after a broken stream it goes on where that ended."""
-
-    def __init__(self, store: ObjectStore, key: str, stop: threading.Event, watch: Watch) -> None:
-        self._store, self._key, self._stop, self._watch = store, key, stop, watch
-        self._hasher = hashlib.sha256()
-        # mapped, so that all of it goes back: heaps of threads that come and go keep what is freed
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        self._buffer = memoryview(mmap.mmap(-1, _CHUNK, flags=flags))
-        self.at = 0
-
-    def hash(self, size: int, retry: Retry) -> Digest:
-        """Return the digest of what is there of `size` bytes. Raises FileNotFoundError."""
-        while self.at < size:
-            before, end = self.at, min(size, self.at + _SLICE)
-            retry(f"read {self._key}", partial(self._read, end))
-            if self.at == before:
-                break
-        return Digest(self._hasher.hexdigest())
-
-    def _read(self, end: int) -> None:
-        with self._store.open(self._key, self.at, end) as reader:
-            while self.at < end and (count := reader.readinto(self._buffer)):
-                _check(self._stop)
-                self._hasher.update(self._buffer[:count])
-                self.at += count
-                self._watch.advance(count)
-
-
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        message = "stopped before everything was verified"
-        raise Interrupted(message)
 
 
 def _order(use: Use) -> tuple[str, str, str, str]:

@@ -14,6 +14,7 @@ import pytest
 from sync_daemon.cli.main import main
 from sync_daemon.stores.minio_admin import ServerFacts, ask_server
 from sync_daemon.stores.minio_keys import Keys
+from tests.support.certificates import make_certificate
 from tests.support.servers import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 WEIGHTS = b"0123456789" * 1000
@@ -302,6 +303,21 @@ def test_doctor_says_when_a_variable_names_no_certificates(published: Mirror) ->
     (line,) = [line for line in out.splitlines() if " certificates " in line]
     assert line.startswith("fail")
     assert "SSL_CERT_FILE: cannot read certificates from /no/such.pem: No such file" in line
+
+
+def test_doctor_looks_at_the_certificate_of_the_gateway(published: Mirror, tmp_path: Path) -> None:
+    assert " gateway " not in published("doctor")[1]
+    pem = make_certificate(tmp_path)
+
+    def line() -> str:
+        tls = f"gateway: {{tls: {{cert_file: {pem}, key_file: {pem}}}}}\n"
+        published.configure(f"file://{published.store}", more=tls)
+        (found,) = [one for one in published("doctor")[1].splitlines() if " gateway " in one]
+        return found
+
+    assert line().startswith("ok")
+    pem.write_text("-----BEGIN NOTHING-----\n")
+    assert line().startswith("fail")
 
 
 def test_doctor_tells_everything_of_a_minio(mirror: Mirror, minio_server: S3Server) -> None:

@@ -111,6 +111,60 @@ def embedding(ask):
     return {"mirror": embed(ask["repo"], revision=ask.get("revision")), "disk": embed(ask["disk"])}
 
 
+def kserve(ask):
+    from kserve_storage import Storage
+
+    return {"files": tree(Storage.download(ask["url"], ask["output"]))}
+
+
+def vllm(ask):
+    """What vLLM calls for an s3:// model: small files first, then the weights as a stream.
+
+    By `ObjectStorageModel` in newer ones, by `pull_files` in those before.
+    """
+    from runai_model_streamer import (
+        ObjectStorageModel,
+        SafetensorsStreamer,
+        list_safetensors,
+        pull_files,
+    )
+
+    url, output = ask["url"], Path(ask["output"])
+    small = ["*.model", "*.py", "*.json"]
+    heavy = ["*.pt", "*.safetensors", "*.bin", "*.tensors", "*.pth"]
+    (output / "old").mkdir(parents=True)
+    pull_files(url + "/", str(output / "old"), small, None)
+    pull_files(url + "/", str(output / "old"), None, heavy)
+    with ObjectStorageModel(model_path=url, dst=str(output / "new")) as model:
+        model.pull_files(allow_pattern=small)
+        model.pull_files(ignore_pattern=heavy)
+    weights = list_safetensors(path=url)
+    with SafetensorsStreamer() as streamer:
+        streamer.stream_files(weights, device="cpu", is_distributed=False)
+        tensors = {name: told(tensor) for name, tensor in streamer.get_tensors()}
+    return {
+        "old": tree(output / "old"),
+        "new": tree(output / "new"),
+        "weights": weights,
+        "tensors": tensors,
+    }
+
+
+def told(tensor):
+    """Type, shape and bytes of a tensor, to be compared with those of the file."""
+    import torch
+
+    data = tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return [str(tensor.dtype), list(tensor.shape), hashlib.sha256(data).hexdigest()]
+
+
+def tensors(ask):
+    """The same of a file on disk, by the library that defines the format."""
+    from safetensors.torch import load_file
+
+    return {name: told(tensor) for name, tensor in load_file(ask["disk"]).items()}
+
+
 def main():
     ask = json.loads(sys.argv[1])
     if ask.get("largest"):

@@ -142,6 +142,22 @@ def test_datasets_reads_a_dataset(hub: Hub, serve: Serve, make_client: Make) -> 
     assert found["rows"] == [{"text": f"row {n}", "label": n} for n in range(50)]
 
 
+def test_kserve_reads_hf_addresses_from_the_gateway(
+    hub: Hub, serve: Serve, make_client: Make, mirror: Mirror
+) -> None:
+    """`storageUri: hf://org/one:1.0`: no key of the bucket is needed."""
+    files = {"config.json": b"{}", "model.safetensors": os.urandom(2 * MIB), "empty.txt": b""}
+    repo = hub.repo("org/one")
+    repo.tag("v1", repo.commit(files))
+    versions = [{"name": "1.0", "revision": "v1"}]
+    server = serve({"name": "one", "repo": "org/one", "versions": versions})
+    output = mirror.daemon.config.parent / "out"
+    client = make_client("s3", server.url)
+    found = client("kserve", "org/one", url="hf://org/one:1.0", output=str(output))
+    kept = {path: digest for path, digest in found["files"].items() if path in files}
+    assert kept == {path: sha256(data) for path, data in files.items()}
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_a_file_beyond_the_clients_limit_comes_or_says_what_to_do(
     generation: str, make_client: Make

@@ -89,6 +89,12 @@ def test_the_policy_of_one_model_and_one_network_is_this() -> None:
                 "Resource": ["arn:aws:s3:::bucket"],
                 "Condition": {"IpAddress": source},
             },
+            {
+                "Effect": "Allow",
+                "Action": ["s3:HeadBucket"],
+                "Resource": ["arn:aws:s3:::bucket"],
+                "Condition": {"IpAddress": source},
+            },
         ],
     }
 
@@ -127,7 +133,7 @@ def test_a_policy_is_the_same_in_another_order() -> None:
     first = make_policy("bucket", "hub", [ModelPattern("a"), ModelPattern("b")], ["10.0.0.0/8"])
     again = json.loads(json.dumps(first))
     again["Statement"].reverse()
-    again["Statement"][2]["Resource"].reverse()
+    again["Statement"][3]["Resource"].reverse()
     assert same_policy(first, again)
     again["Statement"][2]["Resource"].pop()
     assert not same_policy(first, again)

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.e2e.conftest import Mirror
 from tests.support.hub import Hub, Synthetic
-from tests.support.rehash import Folder
+from tests.support.rehash import Bucket, Folder
 from tests.support.servers import BUCKET, S3Server, make_client
 
 MIB = 1024**2
@@ -151,6 +151,32 @@ def test_a_reader_syncs_the_tree_of_its_model_and_nothing_else(
     for folder in ("trees/cv/other/", "trees/", "trees/nlp/", "blobs/"):
         with pytest.raises(ClientError, match="AccessDenied"):
             download(client, f"{prefix}/{folder}")
+
+
+@pytest.mark.parametrize("mirror", ["minio"], indirect=True)
+def test_a_plain_copy_that_somebody_overwrote_is_found_by_verify_deep(
+    mirror: Mirror, hub: Hub
+) -> None:
+    """The size is the same, so that only its bytes tell; what the finding says mends it."""
+    repo = hub.repo("org/m")
+    repo.tag("v1", repo.commit({"config.json": b'{"a": 1}', "x.bin": Synthetic(9 * MIB)}))
+    mirror.write(entry(versions=[{"name": "1", "revision": "v1"}]))
+    mirror.sync()
+    sound = mirror.run("verify", "--deep", "--json").json
+    assert sound["hashed_bytes"] == 2 * sound["bytes"]
+    place, key = mirror.place, "trees/m/1/config.json"
+    assert isinstance(place, Bucket)
+    place.client.put_object(Bucket=place.name, Key=place.prefix + key, Body=b'{"a": 9}')
+    assert mirror.run("verify").code == 0
+    found = mirror.run("verify", "--deep", "--json")
+    assert found.code == 4
+    assert [(one["kind"], one["key"]) for one in found.json["damage"]] == [("corrupt", key)]
+    assert found.json["damaged_versions"] == ["m@1"]
+    assert "delete this plain copy" in mirror.run("verify", "--deep").out.replace("\n", " ")
+    place.client.delete_object(Bucket=place.name, Key=place.prefix + key)
+    mirror.sync("--full")
+    assert mirror.run("verify", "--deep").code == 0
+    assert place.read(key) == b'{"a": 1}'
 
 
 def download(client: Any, prefix: str) -> dict[str, bytes]:

@@ -54,7 +54,7 @@ class ReadOnly:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
-        assert name in {"get", "open", "stat", "list", "url"}, f"verify called {name}"
+        assert name in {"get", "open", "stat", "list", "url", "traits"}, f"verify called {name}"
         return getattr(self._store, name)
 
 
