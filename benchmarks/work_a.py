@@ -182,7 +182,8 @@ def compete(
     """Let each contestant fill a bucket of its own in every round; no two at once."""
     results: dict[str, list[Cost]] = {name: [] for name in chosen}
     for number in range(rounds):
-        for name, fill in chosen.items():
+        order = chosen.items() if number % 2 else reversed(chosen.items())
+        for name, fill in order:
             with buckets.fresh() as bucket:
                 os.sync()  # what the one before left to be written is not this one's to pay
                 cost = fill(bucket)
