@@ -166,15 +166,15 @@ def _watching(session: Session) -> Iterator[Watch | None]:
 
 
 class _Bar:
-    """One bar for all blobs."""
+    """One bar for all that is read."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._task: TaskID | None = None
 
-    def begin(self, blobs: int, size: int) -> None:
+    def begin(self, objects: int, size: int) -> None:
         """Draw the bar."""
-        self._task = self._bars.add_task(plural(blobs, "blob"), total=size)
+        self._task = self._bars.add_task(plural(objects, "object"), total=size)
 
     def advance(self, count: int) -> None:
         """Move the bar."""
@@ -191,10 +191,10 @@ class _LinesNowAndThen:
         self._size = self._done = 0
         self._last = time.monotonic()
 
-    def begin(self, blobs: int, size: int) -> None:
+    def begin(self, objects: int, size: int) -> None:
         """Say how much there is to read."""
         self._size, self._last = size, time.monotonic()
-        self._tell(f"reading {plural(blobs, 'blob')}, {human_size(size)}")
+        self._tell(f"reading {plural(objects, 'object')}, {human_size(size)}")
 
     def advance(self, count: int) -> None:
         """Say how much was read, if it was not said a moment ago."""

@@ -48,9 +48,9 @@ class Progress:
             elif isinstance(event, _ENDS):
                 self._done += 1
 
-    def begin(self, blobs: int, size: int) -> None:
+    def begin(self, objects: int, size: int) -> None:
         """A verification begins to read so many bytes."""
-        del blobs
+        del objects
         with self._lock:
             self._read, self._to_read, self._last = 0, size, self._monotonic()
 

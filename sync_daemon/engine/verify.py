@@ -46,8 +46,8 @@ _PAGE = 1_000
 class Watch(Protocol):
     """Whoever shows how far the reading has come; called from several threads."""
 
-    def begin(self, blobs: int, size: int) -> None:
-        """So many blobs, and copies of blobs, with so many bytes will be read."""
+    def begin(self, objects: int, size: int) -> None:
+        """So many objects, blobs and plain copies, with so many bytes will be read."""
 
     def advance(self, count: int) -> None:
         """So many more bytes were read."""

@@ -195,7 +195,7 @@ def test_deep_says_on_stderr_how_much_it_reads(published: Mirror) -> None:
     published("verify", "--deep")
     lines = [json.loads(line) for line in published.talk.splitlines()]
     told = [line["message"] for line in lines if line["event"] == "verify.progress"]
-    assert told == ["reading 2 blobs, 9.8 KiB"]
+    assert told == ["reading 2 objects, 9.8 KiB"]
 
 
 def test_damage_that_a_person_finds_is_an_alert_until_all_is_read_again(published: Mirror) -> None:

@@ -50,8 +50,8 @@ class Counted:
     def __init__(self) -> None:
         self.announced, self.read = (0, 0), 0
 
-    def begin(self, blobs: int, size: int) -> None:
-        self.announced = (blobs, size)
+    def begin(self, objects: int, size: int) -> None:
+        self.announced = (objects, size)
 
     def advance(self, count: int) -> None:
         self.read += count

@@ -39,8 +39,8 @@ class Counted:
         self.read = 0
         self._lock = threading.Lock()
 
-    def begin(self, blobs: int, size: int) -> None:
-        self.announced = (blobs, size)
+    def begin(self, objects: int, size: int) -> None:
+        self.announced = (objects, size)
 
     def advance(self, count: int) -> None:
         with self._lock:
@@ -361,7 +361,7 @@ def test_a_stop_ends_it(store: MemoryStore) -> None:
     stop = threading.Event()
 
     class Stopping(Counted):
-        def begin(self, blobs: int, size: int) -> None:
+        def begin(self, objects: int, size: int) -> None:
             stop.set()
 
     with pytest.raises(Interrupted):
