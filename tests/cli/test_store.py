@@ -15,15 +15,21 @@ from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
-from minio import MinioAdmin
-from minio.credentials.providers import StaticProvider
 
 from sync_daemon import bootstrap
 from sync_daemon.config import load
 from tests.cli.conftest import Cli
 from tests.conftest import NO_MINIO
 from tests.support.daemon import Ran
-from tests.support.servers import BUCKET, S3Server, find_minio, make_client, run_minio
+from tests.support.servers import (
+    BUCKET,
+    S3Server,
+    admin_of,
+    find_minio,
+    keep_uploads_for_a_day,
+    make_client,
+    run_minio,
+)
 from tests.support.web import Reply
 
 ROOT = Path(__file__).parents[2]
@@ -74,11 +80,6 @@ def use(cli: Cli, server: S3Server, prefix: str, bucket: str = BUCKET, **keys: A
         },
         transfer={"attempts": 1},
     )
-
-
-def admin_of(server: S3Server) -> MinioAdmin:
-    provider = StaticProvider(server.access_key, server.secret_key)
-    return MinioAdmin(endpoint=urlsplit(server.endpoint).netloc, credentials=provider, secure=False)
 
 
 def states(ran: Ran) -> dict[str, str]:
@@ -455,7 +456,7 @@ def test_the_documented_rights_are_enough(
     policy = {"Version": "2012-10-17", "Statement": allowed}
     admin.policy_add(policy_name=account, policy=policy)
     admin.attach_policy(policies=[account], user=account)
-    admin.config_set(key="api", config={"stale_uploads_expiry": "24h"})
+    keep_uploads_for_a_day(server)
     plain = replace(server, access_key=account, secret_key="plain-secret-key")
     use(cli, plain, prefix, f"new-{uuid.uuid4().hex[:8]}", quota="1GiB")
     ran = cli("store", "init", "--json", "--reader", f"{account}-reader")

@@ -15,7 +15,13 @@ from sync_daemon.cli.main import main
 from sync_daemon.stores.minio_admin import ServerFacts, ask_server
 from sync_daemon.stores.minio_keys import Keys
 from tests.support.certificates import make_certificate
-from tests.support.servers import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from tests.support.servers import (
+    ACCESS_KEY,
+    BUCKET,
+    SECRET_KEY,
+    S3Server,
+    keep_uploads_for_a_day,
+)
 
 WEIGHTS = b"0123456789" * 1000
 SECRET = "correct-horse-battery"
@@ -321,6 +327,7 @@ def test_doctor_looks_at_the_certificate_of_the_gateway(published: Mirror, tmp_p
 
 
 def test_doctor_tells_everything_of_a_minio(mirror: Mirror, minio_server: S3Server) -> None:
+    keep_uploads_for_a_day(minio_server)
     use_server(mirror, minio_server.endpoint)
     code, document = mirror.json("doctor")
     assert code == 0
@@ -343,6 +350,7 @@ def test_keys_without_administration_rights_learn_nothing(
 
 
 def test_a_minio_tells_space_and_the_life_of_uploads(minio_server: S3Server) -> None:
+    keep_uploads_for_a_day(minio_server)
     facts = ask_server(minio_server.endpoint, Keys(ACCESS_KEY, SECRET_KEY, None, ""))
     assert facts.uploads_expire == timedelta(hours=24)
     assert facts.free_bytes

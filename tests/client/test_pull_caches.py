@@ -94,13 +94,20 @@ def test_versions_in_the_hubs_cache_share_their_files(machine: Machine, repo: Re
 
 
 def test_a_second_filling_changes_nothing(machine: Machine, repo: Repo) -> None:
+    def look() -> dict[Path, tuple[int, int]]:
+        """Which file lies where, and when it was changed; not when it was read."""
+        files = {path: path.lstat() for path in (machine.home / "hub").rglob("*")}
+        return {
+            path: (status.st_ino, status.st_ctime_ns)
+            for path, status in files.items()
+            if not path.is_dir() and path.name != "main"
+        }
+
     fill(machine)
-    before = {path: path.lstat() for path in (machine.home / "hub").rglob("*")}
+    before = look()
     report = machine.pull(output=None, hf_cache=machine.home / "hub")
-    after = {path: path.lstat() for path in (machine.home / "hub").rglob("*")}
     assert report.outcome.kept == 3
-    unmoved = [path for path in before if not path.is_dir() and path.name != "main"]
-    assert {path: after[path] for path in unmoved} == {path: before[path] for path in unmoved}
+    assert look() == before
 
 
 def test_checkpoints_are_put_where_torch_looks(machine: Machine, hub: Hub) -> None:

@@ -16,7 +16,7 @@ from sync_daemon.engine.outlook import Life, Outlook, Speed
 from sync_daemon.engine.tools import How
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.fakes import FakeClock, FakeOrigin, running, wanted
-from tests.support.servers import S3Server
+from tests.support.servers import S3Server, keep_uploads_for_a_day
 
 SIZE = 3_000_000
 
@@ -84,6 +84,7 @@ def test_speed_is_what_came_over_the_line_since_the_first_byte() -> None:
 def test_minio_tells_how_long_an_upload_lives_or_is_known_by_its_name(
     minio_server: S3Server,
 ) -> None:
+    keep_uploads_for_a_day(minio_server)
     text = f"""
 version: 1
 store:

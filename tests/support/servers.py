@@ -20,6 +20,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from minio import MinioAdmin
+from minio.credentials.providers import StaticProvider
 
 BUCKET = "mirror"
 ACCESS_KEY = "test-access"
@@ -136,6 +140,17 @@ def make_client(server: S3Server) -> Any:
         region_name="us-east-1",
         config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
     )
+
+
+def admin_of(server: S3Server) -> MinioAdmin:
+    """Return what administers a MinIO."""
+    provider = StaticProvider(server.access_key, server.secret_key)
+    return MinioAdmin(endpoint=urlsplit(server.endpoint).netloc, credentials=provider, secure=False)
+
+
+def keep_uploads_for_a_day(server: S3Server) -> None:
+    """Set what a MinIO does by itself: `store init` of another test may have changed it."""
+    admin_of(server).config_set(key="api", config={"stale_uploads_expiry": "24h"})
 
 
 @contextmanager
