@@ -43,7 +43,7 @@ def _describe(settings: Settings, versions: int) -> str:
 def _checked(session: Session) -> Settings:
     """Read the file and wire what needs no network. Raises ConfigurationError."""
     try:
-        settings = session.read_settings(clients=True)
+        settings = session.read_settings(storeless="clients")
         alerting.sinks(settings, SystemClock(session.stop))
         with bootstrap.origins(settings, lambda _: None):
             return settings

@@ -15,6 +15,7 @@ from sync_daemon.cli.hiding import secrets_around, secrets_in
 from sync_daemon.cli.output import Output
 from sync_daemon.cli.stopping import Stop
 from sync_daemon.config import STANDARD_INPUT, Log, Settings, find_config, load
+from sync_daemon.config.load import Storeless
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.events import Level
 from sync_daemon.observers.fanout import Fanout, Listener
@@ -56,12 +57,12 @@ class Session:
             self.notice("config.warning", "warning", str(warning))
         return settings
 
-    def read_settings(self, *, clients: bool = False) -> Settings:
+    def read_settings(self, *, storeless: Storeless = "nobody") -> Settings:
         """Read the configuration and say nothing of its warnings, nor write to its log file.
 
-        With `clients` it may be a file for `pull` alone, without a store.
+        `storeless` says who may leave the store out, as for `load`.
         """
-        settings = self._read_settings(clients=clients)
+        settings = self._read_settings(storeless=storeless)
         self._keep_to(settings.log)
         return settings
 
@@ -70,9 +71,9 @@ class Session:
         ConfigurationError."""
         return find_config(self.arguments.config, self.environ, Path.cwd())
 
-    def _read_settings(self, *, clients: bool = False) -> Settings:
+    def _read_settings(self, *, storeless: Storeless = "nobody") -> Settings:
         text, source = _read(self.config_path())
-        settings = load(text, environ=self.environ, source=source, clients=clients)
+        settings = load(text, environ=self.environ, source=source, storeless=storeless)
         more = (*secrets_in(settings), *secrets_around(self.environ))
         self.out.mask = self.talk.mask = mask = self.talk.mask.with_more(more)
         if self.logs.file is not None:

@@ -14,7 +14,7 @@ from sync_daemon.client.sites import Sites
 from sync_daemon.client.state import NAME, read_state
 from sync_daemon.client.torch_home import checkpoints
 from sync_daemon.config import STANDARD_INPUT, Pull, Settings, find_config, load
-from sync_daemon.config.load import NO_STORE, VARIABLE
+from sync_daemon.config.load import VARIABLE
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.selection import Selection
 
@@ -135,4 +135,4 @@ def _find_usual(environ: Mapping[str, str], cwd: Path) -> Settings | None:
 
 def load_settings(text: bytes, environ: Mapping[str, str], source: str) -> Settings:
     """Read YAML that need not name a store. Raises ConfigError with every problem."""
-    return load(text, environ=environ, source=source, store=NO_STORE)
+    return load(text, environ=environ, source=source, storeless="everybody")

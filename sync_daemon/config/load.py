@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -20,6 +21,7 @@ USUAL_PLACES = ("config/mirror.yaml", "/etc/sync-daemon/mirror.yaml")
 STANDARD_INPUT = "-"
 NO_STORE = "file:///nonexistent"
 """What stands for the store in a file for clients."""
+Storeless = Literal["nobody", "clients", "everybody"]
 
 
 def find_config(explicit: str | None, environ: Mapping[str, str], cwd: Path) -> Path | str:
@@ -55,14 +57,13 @@ def load(
     *,
     environ: Mapping[str, str],
     source: str = "mirror.yaml",
-    store: str | None = None,
-    clients: bool = False,
+    storeless: Storeless = "nobody",
 ) -> Settings:
     """Turn the text of a configuration file into settings.
 
     `environ` is where `${VAR}` looks; `source` names the file in messages. Secret files
-    are read. `store` is the URL of the store where the file names none: clients have
-    files without one. With `clients` NO_STORE stands in a file that is plainly for them.
+    are read. `storeless` says who may leave the store out, for which NO_STORE then stands:
+    nobody, a file that is plainly for clients, or everybody.
     Raises ConfigError with all problems of the file.
     """
     try:
@@ -71,10 +72,8 @@ def load(
         spot = error.spot
         problem = Problem(spot.line, spot.column, "", error.message, error.hint, source)
         raise ConfigError((problem,)) from None
-    if clients and _is_for_clients(document):
-        store = NO_STORE
-    if store is not None:
-        document.tree.setdefault("store", {"url": store})
+    if storeless == "everybody" or (storeless == "clients" and _is_for_clients(document)):
+        document.tree.setdefault("store", {"url": NO_STORE})
     return _settle(document)
 
 
