@@ -49,6 +49,9 @@ from sync_daemon.ports import Emit, ObjectStore
 PATIENCE = 10.0
 """Seconds in which a request to the store is tried again: a client waits for the answer."""
 
+FIRST_LOOK = 5.0
+"""Seconds for which the start waits for the first look, to tell how much there is to serve."""
+
 ATTEMPTS = 2
 """Tries of such a request: the next look, or the client itself, tries again anyway."""
 
@@ -154,6 +157,7 @@ class Gateway:
         self._thread.start()
         self._refresher.start()
         self._keeper.start()
+        self._refresher.wait(FIRST_LOOK)
         self._emit(GatewayStarted(url=self.url, models=len(self.library.shelf.models)))
 
     def stop(self) -> bool:

@@ -222,6 +222,20 @@ def test_a_blob_that_is_not_as_the_manifest_says_is_an_error_and_never_wrong_byt
     assert (event.path, event.key) == ("weights.bin", keys.blob(entry.sha256))
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_store_whose_directory_is_missing_is_a_reason_to_ask_again(
+    tmp_path: Path, size: int
+) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    store = LocalStore(folder)
+    with run_gate(store) as gate:
+        gate.add(put_file(store, "weights.bin", BODY[:size]))
+        folder.rename(tmp_path / "elsewhere")
+        status, headers, _ = ask(gate, "GET", gate.path("weights.bin"))
+    assert (status, headers["retry-after"]) == (503, "5")
+
+
 def test_a_small_file_with_other_bytes_is_not_given_out(
     lone_gate: tuple[Gate, MemoryStore],
 ) -> None:

@@ -229,6 +229,33 @@ def test_a_store_that_is_down_leaves_the_shelf_as_it_was(
     assert version(library, "a", "main") == "a@main"
 
 
+def test_a_store_in_which_all_is_gone_with_its_marker_leaves_the_shelf_as_it_was(
+    store: CountingStore, publisher: Publisher
+) -> None:
+    """A directory that is not mounted any more is empty, and looks so each time."""
+    publisher.publish("a", "main", FILES)
+    library = library_of(store)
+    for info in tuple(store.list("")):
+        store.delete(info.key)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=keys.MARKER) as raised:
+            library.refresh()
+        assert "mount" in str(raised.value.hint)
+    assert version(library, "a", "main") == "a@main"
+
+
+def test_the_last_version_that_was_removed_is_gone_while_the_marker_is_there(
+    store: CountingStore, publisher: Publisher
+) -> None:
+    publisher.publish("a", "main", FILES)
+    library = library_of(store)
+    for info in tuple(store.list(keys.MODELS)):
+        store.delete(info.key)
+    assert library.refresh() is True
+    assert not library.shelf.models
+    assert library.refresh() is False
+
+
 def test_a_version_whose_new_manifest_is_missing_is_shown_as_it_was_until_it_heals(
     store: CountingStore, publisher: Publisher
 ) -> None:

@@ -34,6 +34,14 @@ class LateStore(MemoryStore):
         return super().list(prefix, start_after)
 
 
+class SlowStore(MemoryStore):
+    """Takes a moment for a listing."""
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        time.sleep(0.2)
+        return super().list(prefix, start_after)
+
+
 def test_it_serves_as_soon_as_its_store_answers(tmp_path: Path) -> None:
     store = LateStore()
     events: list[Event] = []
@@ -54,6 +62,35 @@ def test_it_serves_as_soon_as_its_store_answers(tmp_path: Path) -> None:
     kinds = [type(event) for event in events]
     assert kinds.count(GatewayStale) == kinds.count(GatewayFresh) == 1
     assert kinds.count(GatewayStarted) == kinds.count(GatewayStopped) == 1
+
+
+def test_a_directory_that_is_not_mounted_any_more_changes_nothing(tmp_path: Path) -> None:
+    """What is left of it is an empty directory: its mount point."""
+    folder, away = tmp_path / "store", tmp_path / "away"
+    folder.mkdir()
+    Publisher(LocalStore(folder)).publish("m", "main", {"f": b"f"})
+    with serving(folder, refresh="1s") as served:
+        folder.rename(away)
+        folder.mkdir()
+        wait_until(lambda: any(isinstance(event, GatewayStale) for event in served.events))
+        assert served.ask("/api/models/m").status == served.ask("/readyz").status == 200
+        folder.rmdir()
+        away.rename(folder)
+        wait_until(lambda: any(isinstance(event, GatewayFresh) for event in served.events))
+        assert served.ask("/m/resolve/main/f").status == 200
+    assert [type(event) for event in served.events].count(GatewayStale) == 1
+
+
+def test_what_it_says_at_its_start_counts_what_the_first_look_finds(tmp_path: Path) -> None:
+    store = SlowStore()
+    Publisher(store).publish("m", "main", {"f": b"f"})
+    events: list[Event] = []
+    gateway = Gateway(settings_of(tmp_path), store, events.append)
+    gateway.start()
+    try:
+        assert [one.models for one in events if isinstance(one, GatewayStarted)] == [1]
+    finally:
+        assert gateway.stop()
 
 
 def test_clients_that_do_not_read_hold_little_of_the_kernels_memory(tmp_path: Path) -> None:

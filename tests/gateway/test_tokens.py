@@ -211,6 +211,24 @@ def test_tokens_that_cannot_be_read_are_told_once_until_they_can() -> None:
     assert events == [TokensUnread("no right to list tokens/", "give it")] * 2
 
 
+def test_tokens_that_are_gone_with_the_store_go_on_to_hold_and_it_is_told_once() -> None:
+    """A directory that is not mounted any more is empty; whoever has a token is let in."""
+    store, clock, events = MemoryStore(), FakeClock(), list[Event]()
+    book = book_of(store)
+    tokens = Tokens(book, clock, events.append)
+    good, secret = book.create(CI, ALL, NOW)
+    tokens.refresh()
+    store.delete(keys.token(good.id))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=keys.MARKER):
+            tokens.refresh()
+    assert tokens.find(secret) == good
+    assert [type(event) for event in events] == [TokensUnread]
+    store.put(keys.MARKER, keys.marker())
+    tokens.refresh()
+    assert tokens.find(secret) is None
+
+
 def test_a_pattern_covers_names_and_what_is_below_them() -> None:
     caller = Caller("ci", (ModelPattern("llama-*"), ModelPattern("qwen")))
     seen = [
@@ -258,6 +276,7 @@ def test_every_store_keeps_tokens(
     tokens.refresh()
     assert tokens.find(secret) is None
     (stored,) = book.read()
+    store.put(keys.MARKER, keys.marker())
     store.delete(keys.token(stored.ident))
     tokens.refresh()
     assert book.read() == ()

@@ -38,6 +38,7 @@ from sync_daemon.domain.tokens import (
     next_id,
 )
 from sync_daemon.engine.retry import Retry
+from sync_daemon.gateway.published.marker import expect_marker
 from sync_daemon.ports import Clock, Emit, ObjectStore
 
 LONGEST_TRUST = 600.0
@@ -86,6 +87,10 @@ class TokenBook:
             if held is not None:
                 found.append(held)
         return tuple(found)
+
+    def expect_mirror(self) -> None:
+        """Prove that the store is there although its tokens are gone. Raises StoreUnavailable."""
+        expect_marker(self._store, self._retry)
 
     def _get(self, ident: TokenId) -> Stored | None:
         key = keys.token(ident)
@@ -224,6 +229,8 @@ class Tokens:
     def _read(self) -> tuple[Stored, ...]:
         try:
             found = self._book.read(self._stored)
+            if self._stored and not found:
+                self._book.expect_mirror()
         except SyncError as error:
             if not self._is_unread:
                 self._emit(TokensUnread(error=str(error), hint=error.hint))

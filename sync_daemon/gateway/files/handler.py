@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from sync_daemon.config import Settings
 from sync_daemon.domain import keys
-from sync_daemon.domain.errors import StoreUnavailable, SyncError
+from sync_daemon.domain.errors import StoreRefused, StoreUnavailable, SyncError
 from sync_daemon.domain.events import Event, FileCut, FileUnusable
 from sync_daemon.domain.manifest import FileEntry
 from sync_daemon.gateway.files.agents import LARGEST_ANNOUNCED, parse_agent
@@ -128,7 +128,7 @@ class _Served:
             self._tell("it is missing")
         except WrongBlob as error:
             self._tell(str(error))
-        except StoreUnavailable as error:
+        except (StoreUnavailable, StoreRefused) as error:
             self._tell(str(error))
             again = {"Retry-After": str(RETRY_AFTER)}
             raise HubError(503, None, "The mirror's store does not answer", again) from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 LONGEST_RANGE = 64
 """Characters of one range, with blanks: nobody can make the pattern work for long on more."""
 
-_RANGE = re.compile(r"bytes[ \t]*=[ \t]*(\d{0,19})[ \t]*-[ \t]*(\d{0,19})[ \t]*,?", re.ASCII)
+_RANGE = re.compile(r"(?i:bytes)[ \t]*=[ \t]*(\d{0,19})[ \t]*-[ \t]*(\d{0,19})[ \t]*,?", re.ASCII)
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 

@@ -27,6 +27,7 @@ from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.domain.versions import newest_tags
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.vault import Vault
+from sync_daemon.gateway.published.marker import expect_marker
 from sync_daemon.gateway.published.shelf import (
     FORMATS,
     Edition,
@@ -94,6 +95,8 @@ class Library:
         """
         with self._refreshing:
             found = _look(self._vault)
+            if self._shelf.models and not found.pointers:
+                expect_marker(self._vault.store, self._vault.retry)
             if found == self._found and not self._shelf.problems:
                 return False
             problems: dict[str, str] = {}

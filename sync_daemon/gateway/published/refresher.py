@@ -7,6 +7,7 @@ or slow, is made seldom: at most a tenth of the time goes into it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -53,6 +54,7 @@ class Refresher:
         self._clock = clock
         self._emit = emit
         self._more = more
+        self._tried = threading.Event()
         self._read_at: float | None = None
         self._took = 0.0
         self._trouble: Trouble | None = None
@@ -62,6 +64,11 @@ class Refresher:
     def start(self) -> None:
         """Begin, with a look at once unless there was one."""
         self._keeper.start(0.0 if self._read_at is None else self.pause())
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the store was looked at once, whether it answered or not."""
+        if self._read_at is None:
+            self._tried.wait(seconds)
 
     def join(self, seconds: float) -> bool:
         """Wait for its end, which the clock's stop event brings; return whether it came."""
@@ -99,6 +106,8 @@ class Refresher:
             self._tell_trouble(error)
         else:
             self._tell_relief()
+        finally:
+            self._tried.set()
 
     def _tell_trouble(self, error: Exception) -> None:
         if self._trouble is None:
