@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import threading
@@ -74,6 +75,50 @@ class Cache:
                 manifest = self._vault.manifest(wanted.model, wanted.version, pointer.manifest)
                 return Held(pointer.commit, manifest)
         return None
+
+    def mend(self, wanted: Wanted) -> tuple[str, ...]:
+        """Remove what is damaged of what tells of a version, and return what to say about it.
+
+        The marker is written anew. Nothing is lost: mirrors have what is removed. A marker of
+        another format is not damaged, and is left to the engine to refuse.
+        """
+        if not self.root.is_dir():
+            return ()
+        done = []
+        if not self._is_json(keys.MARKER):
+            self._store.put(keys.MARKER, keys.marker())
+            done.append(f"{keys.MARKER} of the cache was damaged; it is written anew")
+        for key in self._damaged(wanted):
+            self._store.delete(key)
+            done.append(f"{key} of the cache was damaged; it is fetched anew")
+        return tuple(done)
+
+    def _is_json(self, key: str) -> bool:
+        try:
+            json.loads(self._store.get(key).data)
+        except FileNotFoundError:
+            return True
+        except ValueError:
+            return False
+        return True
+
+    def _damaged(self, wanted: Wanted) -> Iterator[str]:
+        """Yield the keys of manifests with other bytes than their name says, and of a pointer
+        that is unreadable or leads to one of them."""
+        names = wanted.model, wanted.version
+        gone = set()
+        for info in list(self._store.list(keys.manifests(*names))):
+            at = keys.parse_manifest(info.key)
+            if at is not None and Digest.of(self._store.get(info.key).data) != at[2]:
+                gone.add(at[2])
+                yield info.key
+        try:
+            found = self._vault.current(*names)
+        except StoreRefused:
+            yield keys.current(*names)
+        else:
+            if found is not None and found[0].manifest in gone:
+                yield keys.current(*names)
 
     def adopt(self, held: Held, wanted: Wanted) -> None:
         """Give a version that is here under another name the name of `wanted`.

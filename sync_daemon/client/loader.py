@@ -37,6 +37,8 @@ class ModelLoader:
 
     `config` is a YAML file, a mapping of the same keys, or Settings; without one, what
     `pull` would find. Everything else stands above it. `emit` hears the engine's events.
+    A bare text as `include`, `exclude` or `mirrors` is one entry. `hf_cache` and `torch_home`
+    may be True: where those libraries look by themselves.
     Raises ConfigurationError for what is wrong or missing in all that.
     """
 
@@ -48,13 +50,13 @@ class ModelLoader:
         version: str | None = None,
         output: str | os.PathLike[str] | None = None,
         repo_type: str | None = None,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        mirrors: Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
+        mirrors: str | Sequence[str] = (),
         token: str | None = None,
         cache: str | os.PathLike[str] | None = None,
-        hf_cache: str | os.PathLike[str] | None = None,
-        torch_home: str | os.PathLike[str] | None = None,
+        hf_cache: str | os.PathLike[str] | bool | None = None,
+        torch_home: str | os.PathLike[str] | bool | None = None,
         connections: int | None = None,
         bandwidth: str | None = None,
         offline_mode: bool = False,
@@ -65,30 +67,40 @@ class ModelLoader:
         environ: Mapping[str, str] | None = None,
         emit: Callable[[Event], None] = _ignore,
     ) -> None:
-        from sync_daemon.client.options import Options  # noqa: PLC0415 - imports take 0.5 s
+        from sync_daemon.client import arguments as given  # noqa: PLC0415 - imports take 0.5 s
+        from sync_daemon.client.hub_cache import default_hub_cache  # noqa: PLC0415
+        from sync_daemon.client.options import Options  # noqa: PLC0415
         from sync_daemon.client.sites import Flags  # noqa: PLC0415
+        from sync_daemon.client.torch_home import default_torch_home  # noqa: PLC0415
         from sync_daemon.config import Secret  # noqa: PLC0415
 
+        named = {"model": model, "version": version, "repo_type": repo_type}
+        given.check_texts(named | {"token": token, "bandwidth": bandwidth})
+        given.check_number("connections", connections)
         self._environ = os.environ if environ is None else environ
         self._settings = _read(config, self._environ)
         self._options = Options(
             model=model,
             version=version,
             repo_type=repo_type,
-            include=tuple(include),
-            exclude=tuple(exclude),
-            output=Path(output) if output is not None else None,
-            hub_cache=Path(hf_cache) if hf_cache is not None else None,
-            torch_home=Path(torch_home) if torch_home is not None else None,
+            include=given.texts("include", include),
+            exclude=given.texts("exclude", exclude),
+            output=given.path("output", output),
+            hub_cache=given.path_or_usual(
+                "hf_cache", hf_cache, lambda: default_hub_cache(self._environ)
+            ),
+            torch_home=given.path_or_usual(
+                "torch_home", torch_home, lambda: default_torch_home(self._environ)
+            ),
             verify=verify,
             copy=copy,
             force=force,
             unpack=unpack,
         )
         self._flags = Flags(
-            mirrors=tuple(mirrors),
+            mirrors=given.texts("mirrors", mirrors),
             token=Secret(token) if token else None,
-            cache=Path(cache) if cache is not None else None,
+            cache=given.path("cache", cache),
             connections=connections,
             bandwidth=bandwidth,
         )
@@ -140,6 +152,7 @@ def _read(
     config: str | os.PathLike[str] | Mapping[str, Any] | Settings | None,
     environ: Mapping[str, str],
 ) -> Settings | None:
+    from sync_daemon.client import arguments as given  # noqa: PLC0415
     from sync_daemon.client.options import find_settings, load_settings  # noqa: PLC0415
     from sync_daemon.config import Settings  # noqa: PLC0415
 
@@ -150,4 +163,5 @@ def _read(
         return load_settings(text, environ, "config")
     if config is None:
         return find_settings(None, environ, Path.cwd())
-    return find_settings(os.fspath(config), environ, Path.cwd())
+    file = given.path("config", config)
+    return find_settings(str(file), environ, Path.cwd())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from sync_daemon import bootstrap, meter
 from sync_daemon.client.account import Account
 from sync_daemon.client.cache import Cache, Held
+from sync_daemon.client.placing import check_names
 from sync_daemon.client.report import VersionRefused, error_of
 from sync_daemon.client.request import ORIGIN, Request
 from sync_daemon.client.room import RoomOutlook
@@ -76,7 +77,10 @@ class Online:
         self.emit(event)
 
     def _fetch(self, engine: Engine) -> Held | None:
+        self._mend()
         wanted, paths = self._resolve(engine)
+        if self.request.output is not None and paths is not None:
+            check_names(self.request.output, paths)
         self.account.commit = CommitId(wanted.revision)
         verify = self.request.verify
         for _ in range(_ROUNDS):
@@ -95,6 +99,12 @@ class Online:
             return held
         message = f"{self.request}: the cache in {self.cache.root} changes while it is filled"
         raise SyncError(message, hint="is the disk sound, and does anything write there?")
+
+    def _mend(self) -> None:
+        """Take damaged notes of the cache for missing ones, and say so; the engine would stop."""
+        wanted = self.request.wanted
+        for message in () if self.request.dry_run else self.cache.mend(wanted):
+            self._warn(wanted, message)
 
     def _find(self, wanted: Wanted) -> Held | None:
         """Return the version if the cache has its commit, be it under another name."""

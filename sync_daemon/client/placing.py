@@ -36,6 +36,7 @@ SPARE = ".sync-daemon.tmp"
 _WORKERS = 4
 _POLL = 0.2
 _NAMED = 5
+_OTHER = "is there already, with another content"
 Fate = Literal["keep", "place", "refuse"]
 
 
@@ -81,6 +82,14 @@ class _Seen:
     reason: str = ""
 
 
+def check_names(root: Path, paths: Iterable[str]) -> None:
+    """Refuse names that pull needs for itself in `root`. Raises OutputRefused."""
+    for path in sorted(paths):
+        if path.split("/", maxsplit=1)[0].startswith((states.NAME, SPARE)):
+            message = f"{root}: {path}: has a name that pull keeps for itself"
+            raise OutputRefused(message, hint=f"leave it out: --exclude '{path}'")
+
+
 class Folder:
     """A directory to be filled from the cache."""
 
@@ -94,6 +103,7 @@ class Folder:
     def fill(self, entries: Sequence[FileEntry], about: dict[str, str]) -> Outcome:
         """Make the directory hold these files. Raises OutputRefused, StoreFull, StoreRefused,
         Interrupted; what was placed by then is whole."""
+        check_names(self._root, (entry.path for entry in entries))
         with translated(self._root, self._root):
             try:
                 self._root.mkdir(parents=True, exist_ok=True)
@@ -147,13 +157,11 @@ class Folder:
         if stat.S_ISREG(status.st_mode) and self._is_right(entry, status, ours):
             return _Seen(entry, "keep")
         if ours is None and not self._how.force:
-            return _Seen(entry, "refuse", reason="is there already, with another content")
+            return _Seen(entry, "refuse", reason=_OTHER)
         return _Seen(entry, "place", edited=ours is not None and not ours.fits(status))
 
     def _blocked(self, path: str, before: State) -> str:
         """Say what stands in the way of the folders of `path`; links would lead elsewhere."""
-        if path.split("/", maxsplit=1)[0].startswith((states.NAME, SPARE)):
-            return "has a name that pull keeps for itself"
         parent, _, _ = path.rpartition("/")
         while parent:
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -177,14 +185,17 @@ class Folder:
         return hash_file(self._root / entry.path, self._stop) == entry.sha256
 
     def _refuse(self, seen: Iterable[_Seen], before: State) -> None:
-        refused = [f"{one.entry.path}: {one.reason}" for one in seen if one.fate == "refuse"]
+        stuck = [one for one in seen if one.fate == "refuse"]
+        refused = [f"{one.entry.path}: {one.reason}" for one in stuck]
         if before.foreign and not self._how.force:
             refused.append(f"{states.NAME}: is not readable as a file of pull")
         if not refused:
             return
         more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
         message = f"{self._root}: {'; '.join(refused[:_NAMED])}{more}"
-        hint = "nothing was touched there; take another directory, or --force to replace files"
+        replaceable = all(one.reason == _OTHER for one in stuck)
+        way_out = "--force to replace files" if replaceable else "move away what is in the way"
+        hint = f"nothing was touched there; take another directory, or {way_out}"
         raise OutputRefused(message, hint=hint)
 
     def _check_room(self, todo: Iterable[_Seen]) -> None:

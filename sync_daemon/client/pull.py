@@ -12,12 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 from sync_daemon import bootstrap
 from sync_daemon.client.account import Account
 from sync_daemon.client.cache import Cache, Held, make_folder, open_cache
 from sync_daemon.client.hub_cache import HubCache
 from sync_daemon.client.online import Online
+from sync_daemon.client.options import PULLED
 from sync_daemon.client.placing import Folder, How as Placing
 from sync_daemon.client.report import (
     NotInCache,
@@ -48,6 +50,7 @@ def pull(request: Request, sites: Sites, emit: Emit, stop: threading.Event) -> P
 
     `emit` hears the engine's events; `stop` asks for a tidy end.
     """
+    _check_places(request, sites)
     began, account = time.monotonic(), Account()
     status: Status = "planned" if request.dry_run else "ok"
     cause: SyncError | None = None
@@ -62,6 +65,21 @@ def pull(request: Request, sites: Sites, emit: Emit, stop: threading.Event) -> P
     except SyncError as error:
         status, cause = "failed", _with_hint(error, sites)
     return account.report(request, status, cause, sites.names, time.monotonic() - began)
+
+
+def _check_places(request: Request, sites: Sites) -> None:
+    """Refuse places within the cache, but for those that `pull` chooses there by itself."""
+    cache = sites.cache.resolve()
+    places = {
+        "output": request.output,
+        "hf-cache": request.hub_cache,
+        "torch-home": request.torch_home,
+    }
+    for name, place in places.items():
+        whole = place.resolve() if place is not None else Path("/")
+        if whole.is_relative_to(cache) and cache / PULLED not in whole.parents:
+            message = f"--{name} {place}: lies in the cache {cache}, among its own files"
+            raise ConfigurationError(message, hint="name a directory outside, or another --cache")
 
 
 def _pull(

@@ -15,6 +15,7 @@ from sync_daemon.wire.answers import follow
 from sync_daemon.wire.client import Http, Response
 
 _PARTIAL = 206
+_NO_SUCH_RANGE = 416
 _OK = 200
 _SERVER_ERROR = 500
 
@@ -101,6 +102,9 @@ class RemoteFile:
         if response.status == _OK:
             message = f"{self.name}: its server does not know ranges"
             raise NotReadable(message, hint="download it, and inspect the file")
+        if response.status == _NO_SUCH_RANGE:
+            message = f"{self.name}: is empty, or ends before byte {start}"
+            raise NotReadable(message, hint="is it the right file?")
         message = f"{self.name}: the server answered {response.status}"
         if response.status >= _SERVER_ERROR:
             raise OriginUnavailable(message, hint="try again later")

@@ -73,10 +73,11 @@ def _read_into(document: Document, path: Path, section: dict[str, Any], name: st
 
 
 def read_secret(file_name: str) -> str:
-    """Read one mounted secret without its final newline; raises UnitError."""
+    """Read one mounted secret without its final newline, nor the mark of the encoding that some
+    editors begin a file with; raises UnitError."""
     hint = "the file must exist and be readable by this user"
     try:
-        text = _read_regular(file_name).decode()
+        text = _read_regular(file_name).decode("utf-8-sig")
     except OSError as error:
         raise UnitError(message=f"cannot be read: {error.strerror}", hint=hint) from None
     except ValueError:  # not UTF-8, or no possible file name

@@ -72,9 +72,34 @@ def test_a_link_in_place_of_a_file_is_replaced_itself(machine: Machine, repo: Re
 def test_names_that_pull_keeps_for_itself_are_refused(
     machine: Machine, hub: Hub, path: str
 ) -> None:
-    hub.repo("org/odd").commit({path: b"x"})
-    with pytest.raises(OutputRefused, match="keeps for itself"):
+    """Before anything is fetched, with the way out."""
+    hub.repo("org/odd").commit({path: b"x", "config.json": b"{}"})
+    with pytest.raises(OutputRefused, match="keeps for itself") as told:
         machine.pull("org/odd")
+    assert told.value.hint == f"leave it out: --exclude '{path}'"
+    assert machine.blobs() == []
+    machine.pull("org/odd", exclude=(path,))
+    assert (machine.output / "config.json").is_file()
+
+
+def test_a_commit_with_such_a_name_is_refused_when_it_is_placed(machine: Machine, hub: Hub) -> None:
+    odd = hub.repo("org/odd")
+    odd.commit({NAME: b"x"})
+    with pytest.raises(OutputRefused, match="keeps for itself"):
+        machine.pull(f"org/odd@{odd.head('main')}")
+    assert not machine.output.exists()
+
+
+def test_force_is_advised_only_where_it_helps(machine: Machine, repo: Repo) -> None:
+    (machine.output / "config.json").mkdir(parents=True)
+    with pytest.raises(OutputRefused) as told:
+        machine.pull()
+    assert "--force" not in told.value.hint
+    (machine.output / "config.json").rmdir()
+    (machine.output / "config.json").write_bytes(b"mine")
+    with pytest.raises(OutputRefused) as told:
+        machine.pull()
+    assert "--force" in told.value.hint
 
 
 def test_a_file_where_a_folder_is_needed_is_refused(machine: Machine, repo: Repo) -> None:
