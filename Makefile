@@ -15,7 +15,7 @@ help: ## show this list
 demo: $(VENV)/.run ## mirror a small sample model from a directory into ./mirror, twice
 	$(DEMO) run-once
 	$(DEMO) status
-	$(DEMO) show tiny-llama
+	$(DEMO) show tiny-llama@main
 	@echo '--- the second run finds nothing to move ---'
 	$(DEMO) run-once
 

@@ -104,18 +104,21 @@ def engine(
     stop: threading.Event,
     *,
     dry: bool = False,
+    known: bool = False,
     hours: Hours | None = None,
 ) -> Iterator[Engine]:
     """Make an engine, started; the end of the block waits for its threads.
 
-    `dry` is for planning: nothing is made that is not there yet. `hours` are those in which
-    large files may move, None for always. Raises ConfigurationError, StoreRefused.
+    `dry` is for planning: nothing is made that is not there yet. `known`: the store was there
+    before, and is not made anew. `hours` are those in which large files may move, None for
+    always. Raises ConfigurationError, StoreRefused.
     """
     with (
         origins(settings, emit, SystemClock(stop)) as sources,
-        store(settings, create=not dry, dry=dry) as target,
+        store(settings, create=not dry and not known, dry=dry) as target,
         engine_over(target, sources, settings, emit, stop, hours=hours) as made,
     ):
+        made.vault.known = known
         yield made
 
 

@@ -18,7 +18,6 @@ from sync_daemon.config import (
     Settings,
     resolve_models,
 )
-from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.wanted import Wanted, WantedTags
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.observers.declared import Declared
@@ -146,12 +145,7 @@ def files_of(origin: str, settings: Settings) -> dict[str, tuple[HttpFile, ...]]
         if not any(version.origin == origin for version in model.versions):
             continue
         files = tuple(HttpFile(str(file.path), file.sha256) for file in model.files)
-        if found.setdefault(model.repository.name, files) != files:
-            message = (
-                f"models: {model.name} and another one name different files of"
-                f" {model.repository.name or 'the same folder'!r} at origin {origin!r}"
-            )
-            raise ConfigurationError(message, hint="give each of them a repo, its own folder")
+        found[model.repository.name] = files  # the same of each: config/checks.py
     return found
 
 

@@ -77,6 +77,6 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="list again and prove every stored blob; of files with a known digest, sound bytes"
+        help="list again and prove that every blob is there in its size; files with a known digest"
         " are not fetched again",
     )

@@ -25,6 +25,7 @@ from sync_daemon.domain.words import exact_size, plural
 from sync_daemon.engine.browse import Browser
 from sync_daemon.engine.vault import Vault
 from sync_daemon.wire.client import Http
+from sync_daemon.wire.places import place_of
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 """Names of weights; `--file` chooses others."""
@@ -71,11 +72,20 @@ def run(session: Session) -> int:
     return EXIT_FAILED if failed else EXIT_OK
 
 
+def _check_url(target: str) -> None:
+    try:
+        place_of(target)
+    except ValueError as error:
+        message = f"TARGET: {error}"  # which may hold credentials itself
+        raise ConfigurationError(message, hint="as in https://host/model.safetensors") from error
+
+
 @contextmanager
 def _sources(session: Session, target: str) -> Iterator[Iterator[Source] | list[Source]]:
     if target.startswith(_SCHEMES):
         token = session.environ.get(TOKEN)
         private = {"Authorization": f"Bearer {token}"} if token else {}
+        _check_url(target)
         with closing(Http("origin")) as http:
             yield [RemoteFile(target, http, private)]
     elif Path(target).is_file():

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from sync_daemon.domain.errors import SyncError
 from sync_daemon.observers.lines import printable, printable_json
 from sync_daemon.observers.mask import Mask
 
@@ -35,7 +36,10 @@ STYLES: Mapping[str, str] = {
 
 
 class Output:
-    """Writes to `stream`, with secrets hidden. When its reader has gone, the rest is dropped."""
+    """Writes to `stream`, with secrets hidden. When its reader has gone, the rest is dropped.
+
+    Raises SyncError where it cannot be written, a full disk for instance.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.mask = Mask()
@@ -108,6 +112,11 @@ class Output:
         except BrokenPipeError:
             self._open = False
             _silence(self._stream)
+        except OSError as error:
+            self._open = False
+            _silence(self._stream)
+            message = f"standard output cannot be written: {error.strerror}"
+            raise SyncError(message, hint="what was done before stays done") from error
 
     def _console(self) -> Console:
         from rich.console import Console  # noqa: PLC0415 - for terminals alone

@@ -48,7 +48,7 @@ ACTED_UPON = {
 _NAME_RULE = "letters, digits, '.', '_' and '-', at most 96, the first a letter or digit"
 _ORIGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _HUB_SEGMENT = re.compile(r"[A-Za-z0-9._-]{1,96}")
-_S3_ONLY = (
+S3_ONLY = (
     *("endpoint", "region", "addressing", "checksum", "credentials", "ca_file", "proxy"),
     *("quota", "capacity"),
 )
@@ -73,12 +73,13 @@ def check(document: Document) -> None:
         _check_versions(document, model)
         _check_repo(document, model)
         _check_files(document, model)
+    _check_shared_files(document, found)
 
 
 def _check_store(document: Document) -> None:
     store = mapping(document.tree, "store")
     if (text(store, "url") or "").startswith("file:"):
-        for key in _S3_ONLY:
+        for key in S3_ONLY:
             if key in store:
                 document.add(("store", key), "is only for an s3:// store", at_key=True)
     for key in ("quota", "capacity"):
@@ -360,6 +361,28 @@ def _check_files(document: Document, model: Model) -> None:
     seen: set[str] = set()
     for here, raw in mappings(model.raw, "files", model.path):
         _check_file(document, (*here, "path"), text(raw, "path"), seen)
+
+
+def _check_shared_files(document: Document, found: tuple[Model, ...]) -> None:
+    """An HTTP origin cannot list: models of one folder there must name the same files of it."""
+    types = origin_types(document)
+    first: dict[tuple[str, str], Model] = {}
+    for model in found:
+        for origin in sorted({version.origin or "" for version in model.versions}):
+            if types.get(origin) != "http":
+                continue
+            other = first.setdefault((origin, model.repo or ""), model)
+            if _named_files(model) != _named_files(other):
+                path = (*model.path, "files")
+                folder, name = model.repo or "the origin's folder", other.name or ""
+                message = f"names different files of {clip(folder)} than the model {clip(name)!r}"
+                hint = "give each of them a repo, its own folder, or the same files"
+                document.add(path, message, hint, at_key=True)
+
+
+def _named_files(model: Model) -> list[tuple[str | None, str | None]]:
+    files = mappings(model.raw, "files", model.path)
+    return [(text(raw, "path"), text(raw, "sha256")) for _, raw in files]
 
 
 def _check_file(document: Document, path: Path, name: str | None, seen: set[str]) -> None:

@@ -31,9 +31,10 @@ def find_config(explicit: str | None, environ: Mapping[str, str], cwd: Path) -> 
     /etc/sync-daemon/mirror.yaml. A file that was named must exist: no other is taken in
     its place. Raises ConfigurationError.
     """
-    for name, how in ((explicit, "--config"), (environ.get(VARIABLE), f"${VARIABLE}")):
-        if name:
-            return _named(name, how, cwd)
+    if explicit is not None:
+        return _named(explicit, "--config", cwd)
+    if name := environ.get(VARIABLE):
+        return _named(name, f"${VARIABLE}", cwd)
     for place in USUAL_PLACES:
         if (cwd / place).is_file():
             return cwd / place
@@ -45,8 +46,12 @@ def find_config(explicit: str | None, environ: Mapping[str, str], cwd: Path) -> 
 def _named(name: str, how: str, cwd: Path) -> Path | str:
     if name == STANDARD_INPUT:
         return STANDARD_INPUT
+    if not name:
+        raise ConfigurationError(f"{how} is empty", hint="name a file, or `-` for standard input")
     path = cwd / name
-    if path.exists() and not path.is_dir():
+    if path.is_dir():
+        raise ConfigurationError(f"{path}, which {how} names, is a directory", hint="name a file")
+    if path.exists():
         return path
     message = f"no configuration at {path}, which {how} names"
     raise ConfigurationError(message, hint="is the path right?")

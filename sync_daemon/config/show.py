@@ -7,7 +7,9 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from sync_daemon.config.checks import S3_ONLY
 from sync_daemon.config.model import Settings
+from sync_daemon.config.places import DirectoryPlace
 from sync_daemon.config.section import Section
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -23,6 +25,10 @@ def effective(settings: Settings) -> str:
 def effective_values(settings: Settings) -> dict[str, Any]:
     """The same as plain values that JSON can hold; keys in the order of the documentation."""
     values: dict[str, Any] = settings.model_dump(mode="json", exclude_none=True)
+    if "gateway" not in settings.model_fields_set:
+        del values["gateway"]  # the daemon serves where it is written
+    if isinstance(settings.store.url, DirectoryPlace):
+        values["store"] = {k: v for k, v in values["store"].items() if k not in S3_ONLY}
     _drop_read_secrets(values)
     return values
 

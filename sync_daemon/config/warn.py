@@ -35,8 +35,9 @@ _Entry = tuple[Model, Version]
 
 def _without_effect(document: Document, found: tuple[Model, ...]) -> Iterator[Doubt]:
     for section in NOT_YET:
-        if any((section, key) not in ACTED_UPON for key in mapping(document.tree, section)):
-            yield (section,), _NOT_YET, ""
+        for key in mapping(document.tree, section):
+            if (section, key) not in ACTED_UPON:
+                yield (section, key), _NOT_YET, ""
     for model in found:
         if "group" in model.raw and model.raw.get("trees") in {None, False}:
             message = "has no effect without `trees: true`"

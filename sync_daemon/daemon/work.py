@@ -36,6 +36,8 @@ class Work:
         self._progress = progress
         self._engine: Engine | None = None
         self._parts: tuple[object, ...] = ()
+        self._place = ""
+        self._known: set[str] = set()
         self._stack = ExitStack()
 
     def sync(self, job: Job) -> RunReport | Failure | None:
@@ -82,6 +84,8 @@ class Work:
 
     def close(self) -> None:
         """End the engine, if there is one: its threads, its locks' heartbeat, its connections."""
+        if self._engine is not None and self._engine.vault.known:
+            self._known.add(self._place)
         self._engine, stack, self._stack = None, self._stack, ExitStack()
         try:
             stack.close()
@@ -93,8 +97,9 @@ class Work:
         if self._engine is not None and parts == self._parts:
             return self._engine
         self.close()
-        hours = bootstrap.off_peak(settings)
-        made = bootstrap.engine(settings, self._emit, self._stop, hours=hours)
+        self._place = f"{settings.store.endpoint or ''} {settings.store.url}"
+        known, hours = self._place in self._known, bootstrap.off_peak(settings)
+        made = bootstrap.engine(settings, self._emit, self._stop, known=known, hours=hours)
         engine = self._stack.enter_context(made)
         self._engine, self._parts = engine, parts
         return engine

@@ -151,7 +151,7 @@ def judge_origins(
             (("origin", origin),),
             count,
             0,
-            f"{origin} did not answer for any of the {count} versions that were tried",
+            f"{origin} did not answer for any version that was tried ({count})",
         )
         for origin, count in sorted(unanswered.items())
         if origin not in alive

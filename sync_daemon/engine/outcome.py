@@ -55,7 +55,7 @@ def unchanged(wanted: Wanted, report: VersionReport, pointer: Current) -> Versio
     """Report a version that already is as declared, and what a full run had to restore."""
     key = keys.manifest(wanted.model, wanted.version, pointer.manifest)
     restored = report.files.uploaded
-    reasons = (f"{restored} missing blobs were restored",) if restored else ()
+    reasons = (f"blobs that were missing and are restored: {restored}",) if restored else ()
     return replace(report, status="unchanged", manifest=key, reasons=reasons)
 
 

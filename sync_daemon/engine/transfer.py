@@ -241,6 +241,7 @@ class Transfer:
                 seconds=seconds,
                 origin=blob.fetch.origin.name,
                 throttled=waited > _THROTTLED * seconds,
+                uploaded=receipt.uploaded,
             )
         )
 

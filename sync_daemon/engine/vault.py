@@ -30,6 +30,9 @@ class Vault:
         self._lock = threading.Lock()
         self._proven: dict[Digest, int] = {}
         self._marked: set[Digest] = set()
+        self.known = False
+        """Whether this process has seen the marker: where it is missing now, all is missing, and
+        a disk that is not mounted must not be taken for a new store."""
 
     # -- the format marker -----------------------------------------------------------
 
@@ -42,12 +45,18 @@ class Vault:
             found = self.retry(f"read {keys.MARKER}", lambda: self.store.get(keys.MARKER))
         except FileNotFoundError:
             self._check_empty()
+            if self.known:
+                message = f"{self.store.url}: is empty, and was a mirror before"
+                hint = "is its disk mounted? to begin a new mirror there, restart sync-daemon"
+                raise StoreRefused(message, hint=hint) from None
             if create:
                 self._create()
+                self.known = True
             return
         if found.data != keys.marker():
             message = f"{self.store.url}: {keys.MARKER} names a format this program cannot read"
             raise StoreRefused(message, hint="upgrade sync-daemon, or use another prefix")
+        self.known = True
 
     def _check_empty(self) -> None:
         foreign = self.retry("look for foreign objects", lambda: next(self.store.list(""), None))

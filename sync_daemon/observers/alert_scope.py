@@ -26,6 +26,11 @@ class Scope:
             {(str(e.model), e.pattern): e.origin for e in known if isinstance(e, WantedTags)},
         )
 
+    @property
+    def origins(self) -> frozenset[str]:
+        """Every origin that somebody asks."""
+        return frozenset((*self.named.values(), *self.tagged.values()))
+
     def origin_of(self, version: Version) -> str | None:
         """Return the origin of a version, None if nobody asks for it."""
         if (found := self.named.get(version)) is not None:

@@ -32,6 +32,7 @@ _NO_ROOM: Key = ("store_full", ())
 _WRONG_BYTES = "digest_mismatch"
 _CERTIFICATE: Key = ("certificate_invalid", ())
 _OF_VERSION = ("refused", "tag_moved", "stale")
+_OF_ORIGIN = ("origin_down", "slow_transfer")
 
 
 class Watch:
@@ -170,10 +171,9 @@ class Watch:
 
     def stored(self, event: events.BlobStored, now: datetime) -> Told:
         """A file was moved: how fast, and whether it replaces a damaged one."""
-        over: list[Key] = [
-            ("corrupt_blob", (("key", keys.blob(Digest(event.sha256))),)),
-            ("corrupt_blob", (("model", event.model), ("path", event.path))),
-        ]
+        over: list[Key] = [("corrupt_blob", (("model", event.model), ("path", event.path)))]
+        if event.uploaded:
+            over.append(("corrupt_blob", (("key", keys.blob(Digest(event.sha256))),)))
         moved = event.size - self._resumed.pop((event.model, event.path), 0)
         told = self.end(over, now)
         origin, limited = event.origin or "origin", event.throttled or self._waited(event, now)
@@ -193,6 +193,14 @@ class Watch:
     def _waited(self, event: events.BlobStored, now: datetime) -> bool:
         waited = sum(s for end, s in self._waits if (now - end).total_seconds() < event.seconds)
         return waited > _EXPLAINS * event.seconds
+
+    def _unasked(self) -> list[Key]:
+        """Return what is said of origins that the configuration does not ask any more."""
+        return [
+            key
+            for key in self.book.firing
+            if key[0] in _OF_ORIGIN and dict(key[1])["origin"] not in self.scope.origins
+        ]
 
     def resumed(self, event: events.BlobResumed, _: datetime) -> Told:
         """A part of a file is there already: it says nothing about the speed."""
@@ -308,6 +316,7 @@ class Watch:
         down, alive = rules.judge_origins(self._unanswered, self._answered)
         told = self.find(down, now)
         told += self.end([("origin_down", (("origin", one),)) for one in sorted(alive)], now)
+        told += self.end(self._unasked(), now)
         told += self.end([("run_overdue", (("job", job),)) for job in sorted(done)], now)
         seen = frozenset(self._seen)
         self._begin()

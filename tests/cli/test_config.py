@@ -84,18 +84,25 @@ def test_the_problems_are_in_the_json_as_well(cli: Cli) -> None:
     assert ran.json["problems"] == ran.err.splitlines()
 
 
-def test_what_only_wiring_finds_is_found_by_validate(cli: Cli) -> None:
-    """Two models that name different files in one folder of an HTTP origin."""
+def test_models_that_name_different_files_of_one_folder_are_named_each_in_its_line(
+    cli: Cli,
+) -> None:
+    """An HTTP origin cannot list: only the YAML says what is there."""
     origins = {"web": {"type": "http", "url": "http://127.0.0.1:9/x"}}
     models = [
         {"name": name, "repo": "same", "origin": "web", "files": [{"path": path}]}
-        for name, path in (("a", "1.bin"), ("b", "2.bin"))
+        for name, path in (("a", "1.bin"), ("b", "2.bin"), ("c", "3.bin"), ("d", "1.bin"))
     ]
     cli.write(*models, origins=origins, defaults={})
     for verb in (("config", "validate"), ("plan",)):
         ran = cli(*verb)
         assert ran.code == 2
-        assert "different files" in ran.err
+        found = [line for line in ran.err.splitlines() if "different files of same" in line]
+        assert [line.partition(": ")[2].partition(":")[0] for line in found] == [
+            "models[1].files",
+            "models[2].files",
+        ]
+        assert all("than the model 'a'" in line for line in found)
 
 
 def test_show_fills_in_defaults_and_hides_secrets(cli: Cli) -> None:

@@ -78,14 +78,24 @@ def test_patterns_that_match_nothing_are_a_usage_error(published: Cli) -> None:
 
 def test_a_url_is_inspected_by_ranges(cli: Cli) -> None:
     pages = {"/big.safetensors": Page(WEIGHTS), "/whole.bin": Page(TORCH, ranges=False)}
+    pages["/empty.bin"] = Page(b"")
     with WebRoot(pages) as web:
         ran = cli("inspect", f"{web.url}/big.safetensors", "--json")
         assert cli("inspect", f"{web.url}/missing.bin").code == 1
         whole = cli("inspect", f"{web.url}/whole.bin")
+        empty = cli("inspect", f"{web.url}/empty.bin")
     assert ran.json["files"][0]["parameters"] == 200
     assert whole.code == 1
     assert "does not know ranges" in whole.err
+    assert (empty.code, "is empty" in empty.err) == (1, True)
 
 
 def test_a_server_that_cannot_be_reached_is_told_apart(cli: Cli) -> None:
     assert cli("inspect", "http://127.0.0.1:9/model.bin").code == 3
+
+
+@pytest.mark.parametrize("url", ["http://", "http://h:abc/x", "https://user:s3cret@h/x"])
+def test_what_is_no_url_is_a_usage_error_and_is_not_repeated(cli: Cli, url: str) -> None:
+    ran = cli("inspect", url)
+    assert ran.code == 2
+    assert "s3cret" not in ran.err

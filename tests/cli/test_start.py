@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.daemon import COMMAND
+
+PROGRAM = shlex.join(COMMAND)
 
 YAML = """
 version: 1
@@ -59,3 +64,50 @@ def test_a_run_into_a_bucket_does_without_the_sdk_of_administration() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_change_nothing(tmp_path: Path, closed: str) -> None:
+    """Some supervisors start programs so; a blob must not get the number of standard error."""
+    (tmp_path / "shelf" / "m").mkdir(parents=True)
+    (tmp_path / "shelf" / "m" / "config.json").write_text("{}")
+    yaml = tmp_path / "mirror.yaml"
+    yaml.write_text(YAML % (f"file://{tmp_path}/store", tmp_path / "shelf"))
+    command = f"exec {PROGRAM} --config {yaml} run-once {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0
+    (blob,) = (tmp_path / "store" / "blobs" / "sha256").rglob("44136fa3*")
+    assert blob.read_text() == "{}"
+
+
+def test_a_configuration_from_a_closed_standard_input_is_empty() -> None:
+    command = ["sh", "-c", f"exec {PROGRAM} --config - config validate <&-"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "is empty" in done.stderr) == (2, True)
+
+
+def test_a_full_disk_behind_standard_output_is_said_to_be_one() -> None:
+    command = ["sh", "-c", f"exec {PROGRAM} version >/dev/full"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "fault of sync-daemon" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_configuration_that_is_no_file_is_not_replaced_by_another(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "config").mkdir()
+    shelf = tmp_path / "shelf"
+    (tmp_path / "config" / "mirror.yaml").write_text(YAML % (f"file://{tmp_path}/store", shelf))
+    done = subprocess.run(
+        [*COMMAND, "--config", name, "config", "validate"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--config" in done.stderr

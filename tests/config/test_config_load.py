@@ -4,6 +4,7 @@ from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sync_daemon.config import (
     ConfigError,
@@ -61,11 +62,29 @@ def test_the_contract_example_resolves_to_what_the_engine_needs() -> None:
     assert (tags.pattern, tags.latest, tags.label) == ("v*", 3, "tags:v*")
 
 
-def test_sections_of_later_releases_draw_a_warning_each() -> None:
+def test_keys_of_later_releases_draw_a_warning_each() -> None:
     settings = load(CONTRACT.read_bytes(), environ={})
     assert [warning.path for warning in settings.warnings] == [
-        "retention",
+        "retention.history",
+        "retention.grace",
+        "retention.undeclared",
+        "retention.max_delete",
     ]
+
+
+def test_keys_that_work_draw_no_warning_beside_those_that_do_not() -> None:
+    text = "schedule: {prune: '0 6 * * sat', incremental: 15m}\nretention: {reports: 30d}"
+    assert [one.path for one in read(SMALL + text).warnings] == ["schedule.prune"]
+
+
+@pytest.mark.parametrize("url", ["file:///srv/mirror", "s3://bucket/hub"])
+def test_what_is_shown_as_in_force_can_be_read_again(url: str) -> None:
+    settings = read(SMALL.replace("s3://ai-mirror", url))
+    shown = effective(settings)
+    assert effective(read(shown)) == shown
+    assert "gateway" not in yaml.safe_load(shown)
+    served = yaml.safe_load(effective(read(SMALL + "gateway: {listen: 127.0.0.1:8080}")))
+    assert served["gateway"]["listen"] == "127.0.0.1:8080"
 
 
 def test_a_secret_that_starts_runs_must_be_long_and_somebody_must_listen() -> None:

@@ -298,7 +298,7 @@ def test_a_full_run_restores_a_missing_blob_and_publishes_nothing_new() -> None:
     assert run(store, origin).versions[0].status == "unchanged"
     report = run(store, origin, how=How(full=True)).versions[0]
     assert (report.status, report.files.uploaded) == ("unchanged", 1)
-    assert report.reasons == ("1 missing blobs were restored",)
+    assert report.reasons == ("blobs that were missing and are restored: 1",)
     assert report.bytes.fetched == len(SHARDS["model-5.bin"])
     check_store(store)
 

@@ -31,7 +31,12 @@ SCOPE = Scope({("m", "1"): "hf", ("m", "2"): "hf", ("n", "1"): "disk"}, {})
 class Watched:
     """Alerts over a memory store and a clock that stands still."""
 
-    def __init__(self, store: MemoryStore | None = None, clock: FakeClock | None = None) -> None:
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        clock: FakeClock | None = None,
+        scope: Scope = SCOPE,
+    ) -> None:
         self.clock = clock or FakeClock()
         self.store = store or MemoryStore()
         if store is None:
@@ -40,7 +45,7 @@ class Watched:
         self.free: int | None = None
         self.due: dict[str, datetime] = {}
         self.told = Recorder()
-        self.alerts = Alerts(Thresholds(), SCOPE, self.clock, Delivery())
+        self.alerts = Alerts(Thresholds(), scope, self.clock, Delivery())
         self.alerts.attach(self.told)
         self.alerts.begin(self.store, Facts(self._past, lambda: self.free, lambda: self.due))
 
@@ -56,9 +61,9 @@ class Watched:
         self.clock.wait(seconds)
         return self._new(self.alerts.tick)
 
-    def restarted(self) -> Watched:
+    def restarted(self, scope: Scope = SCOPE) -> Watched:
         """Return another process over the same store."""
-        return Watched(self.store, self.clock)
+        return Watched(self.store, self.clock, scope)
 
     def _new(self, act: Any) -> list[tuple[str, str, Mapping[str, str]]]:
         before = len(self.told.events)
@@ -74,7 +79,7 @@ def watched() -> Watched:
 
 def blob(
     speed: float = 5e5, *, size: int = 20 * MIB, path: str = "a", throttled: bool = False
-) -> Event:
+) -> events.BlobStored:
     return events.BlobStored("m", path, "0" * 64, size, size / speed, "hf", throttled)
 
 
@@ -399,6 +404,20 @@ def test_an_origin_that_refuses_or_answers_for_one_version_is_not_down(watched: 
     assert watched.see(failed(model="n"), unchanged("m"), FINISHED) == [
         ("origin_down", "firing", {"origin": "disk"})
     ]
+
+
+def test_what_is_said_of_an_origin_that_nobody_asks_any_more_is_over(watched: Watched) -> None:
+    watched.see(failed(model="n"), FINISHED)
+    watched.pass_time()
+    later = watched.restarted(Scope({("m", "1"): "hf"}, {}))
+    assert ("origin_down", "resolved", {"origin": "disk"}) in later.see(unchanged(), FINISHED)
+
+
+def test_a_file_that_the_store_had_already_does_not_mend_a_damaged_one(watched: Watched) -> None:
+    """A full run fetches what it knows no digest of, and leaves the stored bytes alone."""
+    watched.see(events.DamageFound(KEY["key"], "wrong"))
+    assert watched.see(replace(blob(9e9), uploaded=False)) == []
+    assert watched.see(blob(9e9)) == [("corrupt_blob", "resolved", KEY)]
 
 
 def test_a_healthy_mirror_writes_nothing_and_an_empty_prefix_stays_empty(watched: Watched) -> None:

@@ -11,7 +11,8 @@ from sync_daemon.domain.events.base import Event, Level
 @dataclass(frozen=True, slots=True)
 class BlobStored(Event):
     """A blob was moved and proven. `seconds` runs from its first byte; `throttled`: the
-    bandwidth limit, and not the origin, decided how long it took."""
+    bandwidth limit, and not the origin, decided how long it took; `uploaded`: its bytes went
+    into the store, where they were not yet."""
 
     name: ClassVar[str] = "blob.stored"
     level: ClassVar[Level] = "debug"
@@ -22,6 +23,7 @@ class BlobStored(Event):
     seconds: float
     origin: str | None = None
     throttled: bool = False
+    uploaded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
