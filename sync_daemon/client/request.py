@@ -83,8 +83,10 @@ class Request:
 
 
 def split_version(text: str) -> tuple[str, str | None]:
-    """Split `MODEL@VERSION`; no version gives None."""
+    """Split `MODEL@VERSION`; no version gives None, an empty one raises ConfigurationError."""
     model, at, version = text.partition("@")
+    if at and not version:
+        raise ConfigurationError(f"{text}: names no version", hint="write MODEL@VERSION")
     return model, version if at else None
 
 

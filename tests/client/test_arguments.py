@@ -18,6 +18,7 @@ from tests.support.hub import Hub, Repo
     [
         ("version", 2.0, 'version="2.0"'),
         ("model", 5, 'model="5"'),
+        ("model", "m@", "MODEL@VERSION"),
         ("repo_type", b"model", "repo_type="),
         ("bandwidth", 5, 'bandwidth="5"'),
         ("connections", "16", "connections=16"),
@@ -35,7 +36,7 @@ def test_a_wrong_type_is_told_with_what_to_write(
     machine: Machine, name: str, value: object, advice: str
 ) -> None:
     more: dict[str, Any] = {"model": REPO} | {name: value}
-    with pytest.raises(ConfigurationError, match=name) as told:
+    with pytest.raises(ConfigurationError, match=f"{name}|names no version") as told:
         machine.loader(**more)
     assert advice in told.value.hint
 

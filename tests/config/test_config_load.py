@@ -185,9 +185,11 @@ def test_two_dollars_are_one() -> None:
     assert settings.defaults.exclude == ("a${X}", "b$c")
 
 
-def test_a_secret_file_is_read_without_its_final_newline(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_secret_file_is_read_without_its_final_newline(tmp_path: Path, mark: str) -> None:
+    """Nor with the mark that some editors put first."""
     file = tmp_path / "token"
-    file.write_text("hf_from_file\n")
+    file.write_text(f"{mark}hf_from_file\n")
     settings = read(SMALL + f"origins: {{hf: {{type: huggingface, token_file: {file}}}}}")
     hub = settings.origins["hf"]
     assert isinstance(hub, HuggingFaceOrigin)

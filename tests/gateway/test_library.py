@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.gateway.published.library import Library
 from sync_daemon.gateway.published.shelf import Repository
 from sync_daemon.ports import ObjectInfo
+from sync_daemon.stores.local import LocalStore
 from sync_daemon.stores.memory import MemoryStore
 from tests.support.published import MORNING, Publisher, no_retry, sha1
 
@@ -176,6 +178,29 @@ def test_a_commit_that_a_version_had_before_is_still_found_with_its_files(
     store.read.clear()
     assert library.find_former(found, sha1("4")) is None
     assert store.read == []  # each former manifest is read once
+
+
+def test_a_former_commit_that_was_asked_for_while_the_store_was_away_is_found_later(
+    tmp_path: Path,
+) -> None:
+    """A directory that is not there is no damaged manifest, which is asked for once only."""
+    store = LocalStore(tmp_path / "store")
+    store.create()
+    publisher = Publisher(store)
+    for number in range(2):
+        publisher.publish("m", "main", {"f": b"%d" % number}, commit=sha1(f"{number}"))
+    library = Library(store, no_retry())
+    library.refresh()
+    found = repository(library, "m")
+    (tmp_path / "store").rename(tmp_path / "away")
+    for left in (False, True):
+        if left:
+            (tmp_path / "store").mkdir()
+        with pytest.raises(StoreUnavailable):
+            library.find_former(found, sha1("0"))
+    (tmp_path / "store").rmdir()
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert library.find_former(found, sha1("0")) is not None
 
 
 def test_the_formers_of_a_version_are_sorted_the_newest_first(

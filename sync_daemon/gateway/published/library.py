@@ -177,6 +177,7 @@ class Library:
             try:
                 manifest = self._vault.manifest(*version, digest)
             except (StoreRefused, FileNotFoundError):  # damaged, or pruned: asked once only
+                expect_marker(self._vault.store, self._vault.retry)  # or all is gone
                 known[digest] = None
             else:
                 known[digest] = _describe(manifest, digest, at)

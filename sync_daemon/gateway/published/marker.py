@@ -8,17 +8,21 @@ take both for final.
 from __future__ import annotations
 
 from sync_daemon.domain import keys
-from sync_daemon.domain.errors import StoreUnavailable
+from sync_daemon.domain.errors import StoreRefused, StoreUnavailable
 from sync_daemon.engine.retry import Retry
 from sync_daemon.ports import ObjectStore
 
 
 def expect_marker(store: ObjectStore, retry: Retry) -> None:
-    """Prove that a store in which everything is gone is a mirror's still. One request.
+    """Prove that a store in which something is missing is a mirror's still. One request.
 
-    Raises StoreUnavailable where the marker is gone as well, or as the store does.
+    Raises StoreUnavailable where the marker is gone as well, or the store itself.
     """
-    if retry(f"look for {keys.MARKER}", lambda: store.stat(keys.MARKER)) is not None:
+    try:
+        there = retry(f"look for {keys.MARKER}", lambda: store.stat(keys.MARKER))
+    except StoreRefused as error:
+        raise StoreUnavailable(str(error), hint=error.hint) from error
+    if there is not None:
         return
     message = f"{store.url}: everything is gone, {keys.MARKER} too"
     hint = (
