@@ -116,9 +116,7 @@ class Capabilities:
     conditional_put: bool = True
     checksum: ChecksumKind = "none"
     min_part: int = 5 * 1024**2
-    max_part: int = 5 * 1024**3
     max_parts: int = 10_000
-    max_put: int = 5 * 1024**3
     key_bytes: int = 1024
 
 

@@ -24,7 +24,7 @@ def select(
     if unknown := sorted(wanted_models - known):
         raise _unknown("model", unknown, known)
     chosen = [entry for entry in entries if not wanted_models or entry.model in wanted_models]
-    if unknown := sorted(v for v in wanted if not any(_gives(entry, v) for entry in chosen)):
+    if unknown := sorted(v for v in wanted if not any(gives(entry, v) for entry in chosen)):
         raise _unknown("version", unknown, {e.version for e in chosen if isinstance(e, Wanted)})
     if not wanted:
         return tuple(chosen)
@@ -33,7 +33,7 @@ def select(
         entry
         for entry in chosen
         if any(
-            _gives(entry, version)
+            gives(entry, version)
             for version in wanted
             if isinstance(entry, Wanted) or (entry.model, version) not in named
         )
@@ -69,7 +69,8 @@ def parse_target(text: str) -> tuple[ModelName, VersionName | None]:
         raise ConfigurationError(str(error), hint="write MODEL@VERSION") from error
 
 
-def _gives(entry: Entry, version: str) -> bool:
+def gives(entry: Entry, version: str) -> bool:
+    """Tell whether a declared entry stands for a version, or its pattern for a tag."""
     if isinstance(entry, Wanted):
         return entry.version == version
     return fnmatchcase(version.replace("%2F", "/"), entry.pattern)

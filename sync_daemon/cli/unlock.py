@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from sync_daemon import bootstrap
 from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import Column, Output
-from sync_daemon.cli.selecting import parse_target
+from sync_daemon.cli.selecting import gives, parse_target
 from sync_daemon.cli.session import Session
 from sync_daemon.config import Settings
 from sync_daemon.domain.errors import ConfigurationError
-from sync_daemon.domain.names import ModelName
 from sync_daemon.domain.report import EXIT_FAILED, EXIT_LOCKED, EXIT_OK
 from sync_daemon.domain.words import plural
 from sync_daemon.engine.unlock import Held, Locksmith
@@ -54,7 +53,7 @@ def run(session: Session) -> int:
         smith = Locksmith(store, retry, emit)
         found = smith.find(_meant(arguments.target))
         if not found and arguments.target is not None:
-            _check_model(arguments.target, settings)
+            _check_declared(arguments.target, settings)
         if act:
             found = smith.release(found, force=arguments.force)
     if arguments.json:
@@ -84,13 +83,17 @@ def _meant(target: str | None) -> Callable[[str], bool]:
     return lambda scope: scope == f"{model}@{version}"
 
 
-def _check_model(target: str, settings: Settings) -> None:
-    """Raise ConfigurationError for a model that nobody knows: it may be mistyped."""
-    model: ModelName = parse_target(target)[0]
-    known = sorted({entry.model for entry in bootstrap.entries(settings)})
-    if model not in known:
-        message = f"{model} is not in the configuration, and there is no lock of it"
-        raise ConfigurationError(message, hint=f"models that are there: {', '.join(known)}")
+def _check_declared(target: str, settings: Settings) -> None:
+    """Raise ConfigurationError for what nobody knows: it may be mistyped."""
+    model, version = parse_target(target)
+    entries = bootstrap.entries(settings)
+    here = [entry for entry in entries if entry.model == model]
+    if here and (version is None or any(gives(entry, version) for entry in here)):
+        return
+    known = sorted({entry.model for entry in entries})
+    hint = f"models that are there: {', '.join(known)}" if not here else f"see `ls {model}`"
+    message = f"{target} is not in the configuration, and there is no lock of it"
+    raise ConfigurationError(message, hint=hint)
 
 
 def _show(found: Sequence[Held], out: Output, *, act: bool) -> None:

@@ -124,12 +124,21 @@ class Mover:
     def _ensure_upload(self, blob: Blob) -> str:
         with blob.upload_lock:
             if blob.upload is None:
-                digest = blob.fetch.file.sha256
-                blob.key = keys.blob(digest) if digest else keys.staging(uuid.uuid4().hex)
-                begin = f"begin the upload of {blob.fetch}"
-                blob.upload = self.retry(begin, lambda: self.store.create_upload(blob.key))
+                blob.upload = self._begin_upload(blob)
                 self.save(blob)
             return blob.upload
+
+    def _begin_upload(self, blob: Blob) -> str:
+        if blob.failure is not None and not isinstance(blob.failure, Interrupted):
+            raise blob.failure  # another part has just tried for as long as is allowed
+        digest = blob.fetch.file.sha256
+        blob.key = keys.blob(digest) if digest else keys.staging(uuid.uuid4().hex)
+        begin = f"begin the upload of {blob.fetch}"
+        try:
+            return self.retry(begin, lambda: self.store.create_upload(blob.key))
+        except SyncError as error:
+            blob.fail(error)
+            raise
 
     # -- journals ----------------------------------------------------------------------
 

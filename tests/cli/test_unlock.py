@@ -128,7 +128,9 @@ def test_released_locks_are_none(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [("nobody",), ("--force",), ("m", "--all"), ("m@",), ("../m",)], ids=" ".join
+    "argv",
+    [("nobody",), ("--force",), ("m", "--all"), ("m@",), ("m@mian",), ("../m",)],
+    ids=" ".join,
 )
 def test_what_cannot_be_meant_is_refused(cli: Cli, argv: tuple[str, ...]) -> None:
     cli("run-once")

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -425,3 +426,18 @@ def test_several_ranges_fill_one_part_unless_the_origin_is_fast(*, fast: bool) -
     assert store.get(keys.blob(future.result().sha256)).data == origin.files["f"]
     starts = sorted(start for _, start, _ in origin.opened)
     assert starts == list(range(0, size, (16 if fast else 4) * MIB))
+
+
+def test_an_upload_that_cannot_begin_is_tried_once_for_all_parts_of_its_file() -> None:
+    """Each part would wait as long as the first one, one after the other."""
+    tries: list[str] = []
+
+    class Away(MemoryStore):
+        def create_upload(self, key: str) -> str:
+            tries.append(key)
+            time.sleep(0.05)  # the other parts are whole meanwhile, and wait
+            raise StoreUnavailable("down")
+
+    (future,) = move(Away(), Contents({"f": os.urandom(6 * MIB)}).fetch("f"), attempts=3)
+    assert isinstance(future.exception(), StoreUnavailable)
+    assert len(tries) == 3
