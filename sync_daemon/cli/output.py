@@ -109,12 +109,11 @@ class Output:
         try:
             self._stream.write(f"{known}\n")
             self._stream.flush()
-        except BrokenPipeError:
-            self._open = False
-            _silence(self._stream)
         except OSError as error:
             self._open = False
             _silence(self._stream)
+            if isinstance(error, BrokenPipeError):
+                return
             message = f"standard output cannot be written: {error.strerror}"
             raise SyncError(message, hint="what was done before stays done") from error
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 
 from sync_daemon.domain.errors import ConfigurationError, InvalidName
 from sync_daemon.domain.names import ModelName, VersionName
+from sync_daemon.domain.versions import is_of_tag
 from sync_daemon.domain.wanted import Wanted, WantedTags
 
 Entry = Wanted | WantedTags
@@ -73,7 +73,7 @@ def gives(entry: Entry, version: str) -> bool:
     """Tell whether a declared entry stands for a version, or its pattern for a tag."""
     if isinstance(entry, Wanted):
         return entry.version == version
-    return fnmatchcase(version.replace("%2F", "/"), entry.pattern)
+    return is_of_tag(version, entry.pattern)
 
 
 def _unknown(what: str, names: Sequence[str], known: Iterable[str]) -> ConfigurationError:

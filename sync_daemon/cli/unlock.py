@@ -88,10 +88,12 @@ def _check_declared(target: str, settings: Settings) -> None:
     model, version = parse_target(target)
     entries = bootstrap.entries(settings)
     here = [entry for entry in entries if entry.model == model]
-    if here and (version is None or any(gives(entry, version) for entry in here)):
+    if not here:
+        hint = f"models that are there: {', '.join(sorted({entry.model for entry in entries}))}"
+    elif version is None or any(gives(entry, version) for entry in here):
         return
-    known = sorted({entry.model for entry in entries})
-    hint = f"models that are there: {', '.join(known)}" if not here else f"see `ls {model}`"
+    else:
+        hint = f"see `ls {model}`"
     message = f"{target} is not in the configuration, and there is no lock of it"
     raise ConfigurationError(message, hint=hint)
 

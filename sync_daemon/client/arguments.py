@@ -35,7 +35,7 @@ def texts(name: str, value: object) -> tuple[str, ...]:
         return (value,)
     entries = tuple(value) if isinstance(value, Iterable) else (value,)
     found = tuple(one for one in entries if isinstance(one, str))
-    if not isinstance(value, Iterable) or len(found) < len(entries):
+    if len(found) < len(entries):
         _refuse(name, value, f'texts: {name}=["..."]')
     return found
 

@@ -22,7 +22,12 @@ def newest_tags(tags: Iterable[str], pattern: str, latest: int | None) -> tuple[
 def is_given(version: str, pattern: str) -> bool:
     """Tell whether a tag pattern gives a version: that of a tag, or the label of the pattern
     itself, under which its tags fail to be read."""
-    return version == f"tags:{pattern}" or fnmatchcase(version.replace("%2F", "/"), pattern)
+    return version == f"tags:{pattern}" or is_of_tag(version, pattern)
+
+
+def is_of_tag(version: str, pattern: str) -> bool:
+    """Tell whether a version is that of a tag which a pattern gives."""
+    return fnmatchcase(version.replace("%2F", "/"), pattern)
 
 
 def _rank(tag: str) -> tuple[int, Version, str]:

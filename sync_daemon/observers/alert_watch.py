@@ -194,14 +194,6 @@ class Watch:
         waited = sum(s for end, s in self._waits if (now - end).total_seconds() < event.seconds)
         return waited > _EXPLAINS * event.seconds
 
-    def _unasked(self) -> list[Key]:
-        """Return what is said of origins that the configuration does not ask any more."""
-        return [
-            key
-            for key in self.book.firing
-            if key[0] in _OF_ORIGIN and dict(key[1])["origin"] not in self.scope.origins
-        ]
-
     def resumed(self, event: events.BlobResumed, _: datetime) -> Told:
         """A part of a file is there already: it says nothing about the speed."""
         if len(self._resumed) < _REMEMBERED:
@@ -325,6 +317,14 @@ class Watch:
         known = {version_of(key) for key in self.book.firing} | self.book.behind.keys()
         known |= self.success.keys()
         return told + self.forget([one for one in known if one and one not in seen], now)
+
+    def _unasked(self) -> list[Key]:
+        """Return what is said of origins that the configuration does not ask any more."""
+        return [
+            key
+            for key in self.book.firing
+            if key[0] in _OF_ORIGIN and dict(key[1])["origin"] not in self.scope.origins
+        ]
 
 
 def hears(event: Event) -> bool:

@@ -38,11 +38,17 @@ NEEDED_BY_FEW = {
 }
 
 
-def loaded_by(folder: Path, verb: str, store: str) -> set[str]:
+def write_yaml(folder: Path, store: str) -> Path:
+    """Write a configuration, and the one model that it names."""
     (folder / "shelf" / "m").mkdir(parents=True)
     (folder / "shelf" / "m" / "config.json").write_text("{}")
     yaml = folder / "mirror.yaml"
     yaml.write_text(YAML % (store, folder / "shelf"))
+    return yaml
+
+
+def loaded_by(folder: Path, verb: str, store: str) -> set[str]:
+    yaml = write_yaml(folder, store)
     command = [sys.executable, "-c", TELL, "--config", str(yaml), verb]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     code, *names = done.stdout.splitlines()[-1].split()
@@ -69,10 +75,7 @@ def test_a_run_into_a_bucket_does_without_the_sdk_of_administration() -> None:
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_streams_that_the_caller_closed_change_nothing(tmp_path: Path, closed: str) -> None:
     """Some supervisors start programs so; a blob must not get the number of standard error."""
-    (tmp_path / "shelf" / "m").mkdir(parents=True)
-    (tmp_path / "shelf" / "m" / "config.json").write_text("{}")
-    yaml = tmp_path / "mirror.yaml"
-    yaml.write_text(YAML % (f"file://{tmp_path}/store", tmp_path / "shelf"))
+    yaml = write_yaml(tmp_path, f"file://{tmp_path}/store")
     command = f"exec {PROGRAM} --config {yaml} run-once {closed}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0

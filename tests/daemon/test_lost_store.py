@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sync_daemon.config import load
 from sync_daemon.daemon.jobs import Job
 from sync_daemon.daemon.progress import Progress
 from sync_daemon.daemon.work import Work
 from sync_daemon.domain import keys
+from tests.daemon.conftest import Configure
 from tests.support.fakes import FakeClock, Recorder
 
 
 class Host:
     """A daemon's work over a directory, which can be unmounted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, configure: Configure) -> None:
         self.store, self.away = folder / "store", folder / "away"
         (folder / "shelf" / "m").mkdir(parents=True)
         (folder / "shelf" / "m" / "config.json").write_text("{}")
-        self.settings = load(
-            json.dumps(
-                {
-                    "version": 1,
-                    "store": {"url": f"file://{self.store}"},
-                    "origins": {"shelf": {"type": "directory", "path": str(folder / "shelf")}},
-                    "models": [{"name": "m", "origin": "shelf", "repo": "m"}],
-                }
-            ).encode(),
-            environ={},
+        self.settings = configure(
+            store={"url": f"file://{self.store}"},
+            origins={"disk": {"type": "directory", "path": str(folder / "shelf")}},
+            models=[{"name": "m", "repo": "m"}],
         )
         self.told = Recorder()
         self.work = self.start()
@@ -52,8 +45,8 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    made = Host(tmp_path)
+def host(tmp_path: Path, configure: Configure) -> Iterator[Host]:
+    made = Host(tmp_path, configure)
     yield made
     made.work.close()
 
