@@ -380,9 +380,10 @@ def _check_shared_files(document: Document, found: tuple[Model, ...]) -> None:
                 document.add(path, message, hint, at_key=True)
 
 
-def _named_files(model: Model) -> list[tuple[str | None, str | None]]:
+def _named_files(model: Model) -> list[tuple[str | None, str]]:
+    """Return paths and digests; digests are read in either case."""
     files = mappings(model.raw, "files", model.path)
-    return [(text(raw, "path"), text(raw, "sha256")) for _, raw in files]
+    return [(text(raw, "path"), (text(raw, "sha256") or "").lower()) for _, raw in files]
 
 
 def _check_file(document: Document, path: Path, name: str | None, seen: set[str]) -> None:

@@ -105,6 +105,15 @@ def test_models_that_name_different_files_of_one_folder_are_named_each_in_its_li
         assert all("than the model 'a'" in line for line in found)
 
 
+def test_models_may_write_the_digest_of_one_file_in_either_case(cli: Cli) -> None:
+    models = [
+        {"name": name, "repo": "same", "origin": "web", "files": [{"path": "a", "sha256": digest}]}
+        for name, digest in (("a", "ab" * 32), ("b", "AB" * 32))
+    ]
+    cli.write(*models, origins={"web": {"type": "http", "url": "http://h/x"}}, defaults={})
+    assert cli("config", "validate").code == 0
+
+
 def test_show_fills_in_defaults_and_hides_secrets(cli: Cli) -> None:
     cli.environ["KEY"] = "s3cret-key"
     store = {
