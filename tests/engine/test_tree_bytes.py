@@ -23,7 +23,7 @@ from tests.support.invariants import read_all
 from tests.support.trees import ACCEPT, FILES, FULL, NEXT, folder, one, pinned, run, with_tree
 
 COPY = "trees/m/1/model.bin"
-BAD = b"?" + FILES["model.bin"][1:]
+BAD = bytes([FILES["model.bin"][0] ^ 1]) + FILES["model.bin"][1:]
 TOTAL = sum(map(len, FILES.values()))
 
 
