@@ -39,7 +39,7 @@ def table(text: str, heading: str) -> list[list[str]]:
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of a command; the empty name is that of all."""
-    parser = make_parser()
+    parser = make_parser(all_commands())
     for word in name.split():
         (verbs,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
         parser = verbs.choices[word]

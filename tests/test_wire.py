@@ -200,6 +200,15 @@ def test_a_request_is_repeated_once_only(http: Http) -> None:
         assert len(server.heard) == 3
 
 
+def test_what_must_not_be_repeated_is_sent_once(http: Http) -> None:
+    """A conditional write that the server obeyed before it hung up would lose against itself."""
+    with Scripted([say(answer(b"1")), say_and_close(b"")]) as server:
+        fetch(http, server.url)
+        with pytest.raises(OriginUnavailable, match="closed or reset"):
+            http.request("PUT", server.url, body=b"x", repeat=False)
+        assert len(server.heard) == 2
+
+
 def test_a_request_is_not_repeated_after_a_byte_of_its_answer(http: Http) -> None:
     with Scripted([say(answer(b"1")), say_and_close(b"HTTP/1.1 200 OK\r\nContent-Le")]) as server:
         fetch(http, server.url)

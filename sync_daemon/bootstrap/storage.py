@@ -16,8 +16,8 @@ from sync_daemon.ports import ObjectStore, StoreCapacity
 
 if TYPE_CHECKING:
     from sync_daemon.stores.local import LocalStore
-    from sync_daemon.stores.minio_keys import Keys
     from sync_daemon.stores.minio_server import MinioServer
+    from sync_daemon.stores.s3_sign import SigningKeys
 
 MINIO_LIFE = timedelta(hours=24)
 """How long MinIO keeps an unfinished upload unless it is told otherwise."""
@@ -72,7 +72,7 @@ def home(settings: Settings) -> Iterator[ClosableStore]:
 
 
 def _s3(settings: Settings, place: S3Place) -> ClosableStore:
-    from sync_daemon.stores.s3 import S3Store  # noqa: PLC0415 - boto3 takes 0.1 s to import
+    from sync_daemon.stores.s3 import S3Store  # noqa: PLC0415 - not beside a directory
 
     config, transfer = settings.store, settings.transfer
     access_key, secret_key = _given_keys(settings)
@@ -97,7 +97,7 @@ def _s3(settings: Settings, place: S3Place) -> ClosableStore:
 
 def _capacity(settings: Settings, bucket: str) -> StoreCapacity | None:
     """Ask MinIO for the room of the bucket; where it does not tell, the YAML may."""
-    from sync_daemon.stores import minio_space  # noqa: PLC0415 - botocore, as in _s3
+    from sync_daemon.stores import minio_space  # noqa: PLC0415 - as in _s3
 
     config, keys = settings.store, find_keys(settings)
     if config.endpoint is not None and keys is not None:
@@ -135,13 +135,17 @@ def administration(settings: Settings) -> Iterator[MinioServer | None]:
         yield server
 
 
-def find_keys(settings: Settings) -> Keys | None:
-    """Return the keys of the YAML, or those that boto3 finds; None for a directory."""
-    from sync_daemon.stores import minio_keys  # noqa: PLC0415 - boto3, as in _s3
+def find_keys(settings: Settings) -> SigningKeys | None:
+    """Return the keys of the YAML, of the environment, or those that boto3 finds, if any; None
+    for a directory."""
+    from sync_daemon.stores.s3_account import Account  # noqa: PLC0415 - as in _s3
 
     if not isinstance(settings.store.url, S3Place):
         return None
-    return minio_keys.find_keys(*_given_keys(settings))
+    access_key, secret_key = _given_keys(settings)
+    with suppress(StoreRefused):
+        return Account(str(settings.store.url), access_key=access_key, secret_key=secret_key).keys()
+    return None
 
 
 def _given_keys(settings: Settings) -> tuple[str | None, str | None]:

@@ -35,7 +35,6 @@ def run(session: Session) -> int:
 
 COMMAND = Command(
     name="accept",
-    summary="let a refused or held version through",
     description=(
         "Let a version through that was refused because its tag moved upstream or its pin\n"
         "changed in the YAML, or that a rollback holds: it is synced now, as the origin and\n"

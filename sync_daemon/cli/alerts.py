@@ -10,7 +10,7 @@ from sync_daemon.cli.command import Command, add_json
 from sync_daemon.cli.output import Output
 from sync_daemon.cli.session import Session
 from sync_daemon.domain.alerts import Alert, Finding
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_OK
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.observers.alerts import describe
 from sync_daemon.observers.delivery import Sink, Undelivered
@@ -70,7 +70,6 @@ def _show(results: Sequence[_Result], out: Output, *, as_json: bool) -> None:
 
 TEST = Command(
     name="alerts test",
-    summary="send one alert to everybody who is configured",
     description=(
         "Send one alert to each of alerts.urls and to alerts.alertmanager, and say which of them\n"
         "took it. The store is not touched. Run it once after a change of the addresses."

@@ -1,4 +1,4 @@
-"""What a verb is: its words for the help, its arguments, its exit codes, and what it does."""
+"""What a verb is: its own help, its arguments, its exit codes, and what it does."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from sync_daemon.cli.session import Session
-from sync_daemon.domain.report import (
+from sync_daemon.domain.exits import (
     EXIT_DAMAGED,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -17,6 +17,9 @@ from sync_daemon.domain.report import (
     EXIT_UNREACHABLE,
     EXIT_USAGE,
 )
+
+if TYPE_CHECKING:  # the help of all verbs needs none of it
+    from sync_daemon.cli.session import Session
 
 EXIT_CODES: Mapping[int, str] = MappingProxyType(
     {
@@ -37,7 +40,6 @@ class Command:
     """A verb. `graceful`: a first signal sets the stop event instead of ending the process."""
 
     name: str
-    summary: str
     description: str
     exits: tuple[int, ...]
     run: Callable[[Session], int]

@@ -71,7 +71,6 @@ def _schema(session: Session) -> int:
 
 VALIDATE = Command(
     name="config validate",
-    summary="report every problem of the file, each with its line",
     description="Report every problem of the file at once, each with its line and key.",
     exits=(0, 2),
     run=_validate,
@@ -79,7 +78,6 @@ VALIDATE = Command(
 )
 SHOW = Command(
     name="config show",
-    summary="print the effective configuration, secrets as ***",
     description="Print the configuration with all defaults and variables put in; secrets as ***.",
     exits=(0, 2),
     run=_show,
@@ -87,7 +85,6 @@ SHOW = Command(
 )
 SCHEMA = Command(
     name="config schema",
-    summary="print the JSON Schema of the file, for editors",
     description="Print the JSON Schema of mirror.yaml, for editors and linters.",
     exits=(0,),
     run=_schema,

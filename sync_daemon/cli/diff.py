@@ -94,7 +94,6 @@ def _size(files: tuple[FileEntry, ...]) -> int:
 
 COMMAND = Command(
     name="diff",
-    summary="show which files lead from one version to another",
     description=(
         "Show the files that were added (+), changed (~) and removed (-) between two\n"
         "published versions, of one model or of two, and count those that are the same. New\n"

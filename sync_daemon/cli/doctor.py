@@ -13,7 +13,7 @@ from sync_daemon.cli.output import STYLES, Output
 from sync_daemon.cli.session import Session
 from sync_daemon.config import DirectoryOrigin, DirectoryPlace, S3Place, Secret, Settings
 from sync_daemon.domain.errors import ConfigurationError
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE
 from sync_daemon.domain.words import plural
 from sync_daemon.engine import doctor
 from sync_daemon.engine.clock import SystemClock
@@ -21,7 +21,7 @@ from sync_daemon.engine.doctor import Check
 from sync_daemon.gateway.connections.tls import make_ssl_context
 from sync_daemon.ports import Emit
 from sync_daemon.stores.minio_admin import ServerFacts, ask_server
-from sync_daemon.stores.minio_keys import Keys
+from sync_daemon.stores.s3_sign import SigningKeys
 from sync_daemon.wire.trust import find_certificates, read_certificates
 
 
@@ -151,14 +151,14 @@ def _judge_absent(place: DirectoryPlace) -> Check:
     return Check("store", "fail", message, f"mount it, or make it: mkdir -p {place.path}")
 
 
-def _judge_keys(keys: Keys | None) -> Check:
+def _judge_keys(keys: SigningKeys | None) -> Check:
     if keys is not None:
         return Check("credentials", "ok", f"from {keys.source}")
     hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
     return Check("credentials", "fail", "no credentials for the store were found", hint)
 
 
-def _ask_server(settings: Settings, keys: Keys | None) -> ServerFacts:
+def _ask_server(settings: Settings, keys: SigningKeys | None) -> ServerFacts:
     store = settings.store
     if store.endpoint is None or keys is None:
         return ServerFacts()
@@ -193,7 +193,6 @@ def _exit_code(checks: list[Check]) -> int:
 
 COMMAND = Command(
     name="doctor",
-    summary="check the configuration, the store and the origins",
     description=(
         "Check everything that a run needs: configuration, store, clocks, space, origins.\n"
         "A small object is written under staging/ of the store, read back and deleted."

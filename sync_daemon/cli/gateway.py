@@ -10,7 +10,7 @@ from sync_daemon.cli.session import Session
 from sync_daemon.config import ConfigError, Settings
 from sync_daemon.domain.errors import SyncError
 from sync_daemon.domain.events import ConfigInvalid, ConfigReloaded
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_OK
 
 _TURN = 0.5
 """Seconds after which it is looked whether the server is still there."""
@@ -49,7 +49,6 @@ def _reload(
 
 COMMAND = Command(
     name="gateway",
-    summary="serve what is published to Hub clients",
     description=(
         "Answer as the Hugging Face Hub would, at gateway.listen, until SIGTERM or SIGINT:\n"
         "clients set HF_ENDPOINT to its URL. It only reads the store, so any number of them\n"

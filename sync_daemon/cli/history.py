@@ -183,7 +183,6 @@ def _version_json(version: VersionReport) -> dict[str, Any]:
 
 COMMAND = Command(
     name="history",
-    summary="list former runs, or show one of them",
     description=(
         "List the runs that are on record, the newest first; or show one run with its\n"
         "versions, the files that moved, their rates, and why something was refused or failed.\n"

@@ -20,7 +20,7 @@ from sync_daemon.client.sources import Blob, LocalFile, RemoteFile
 from sync_daemon.client.tensors import NotReadable, Source, Weights
 from sync_daemon.client.weights import inspect
 from sync_daemon.domain.errors import ConfigurationError
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from sync_daemon.domain.words import exact_size, plural
 from sync_daemon.engine.browse import Browser
 from sync_daemon.engine.vault import Vault
@@ -178,7 +178,6 @@ def _show(session: Session, found: list[Weights]) -> None:
 
 COMMAND = Command(
     name="inspect",
-    summary="what files of weights hold: tensors, dtypes, parameters",
     description=(
         "Read the header of .safetensors files, and of what torch saves (.bin, .pt, .pth),\n"
         "and print their tensors. Nothing of a pickle is run. Of a version in the store, or\n"

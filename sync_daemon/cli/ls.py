@@ -138,7 +138,6 @@ def _kind(one: Summary) -> str:
 
 COMMAND = Command(
     name="ls",
-    summary="list the models in the store, or the versions of one",
     description=(
         "List the published models, declared or not, or the published versions of one, the\n"
         "newest first. DISTINCT counts content that versions share once."

@@ -24,7 +24,6 @@ def run(session: Session) -> int:
 
 COMMAND = Command(
     name="plan",
-    summary="tell what run-once would do: files, exact bytes, requests",
     description=(
         "Tell what run-once would do, and write nothing, not even a lock. Fails when a\n"
         "repository or revision does not exist, so that a configuration can be checked in CI."

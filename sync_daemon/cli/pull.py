@@ -225,7 +225,6 @@ def _show_sizes(report: PullReport, out: Output) -> None:
 
 COMMAND = Command(
     name="pull",
-    summary="fetch a version from a mirror onto this machine",
     description=(
         "Fetch one version of one model from the nearest mirror that works, prove every byte, and\n"
         "put the files into a directory. Versions share files through a local cache; what was\n"

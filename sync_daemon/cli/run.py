@@ -16,7 +16,7 @@ from sync_daemon.daemon.service import Service
 from sync_daemon.daemon.serving import Serving
 from sync_daemon.daemon.watch import Watch
 from sync_daemon.domain.errors import ConfigurationError
-from sync_daemon.domain.report import EXIT_OK
+from sync_daemon.domain.exits import EXIT_OK
 from sync_daemon.engine.clock import SystemClock
 
 
@@ -67,7 +67,6 @@ def _complain(session: Session) -> Callable[[str], None]:
 
 COMMAND = Command(
     name="run",
-    summary="the daemon: keep everything that is declared up to date, on a schedule",
     description=(
         "Bring what is missing first, then work by the YAML's schedule until SIGTERM or\n"
         "SIGINT, which end it with 0: what is unfinished goes on at the next start. SIGHUP\n"

@@ -12,7 +12,8 @@ from sync_daemon.cli.command import Command, add_files, add_json, add_selection
 from sync_daemon.cli.reporting import show_plans, show_run
 from sync_daemon.cli.selecting import parse_names, select
 from sync_daemon.cli.session import Session
-from sync_daemon.domain.report import EXIT_FAILED, RunReport
+from sync_daemon.domain.exits import EXIT_FAILED
+from sync_daemon.domain.report import RunReport
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.tools import How
 from sync_daemon.observers.fanout import Listener
@@ -99,7 +100,6 @@ def show_planned(session: Session, report: RunReport, free: int | None) -> None:
 
 COMMAND = Command(
     name="run-once",
-    summary="bring everything that is declared up to date, once",
     description=(
         "Bring every declared version up to date: list what the origins hold, fetch what the\n"
         "store lacks, prove every byte, publish. What fails is reported, the rest is done.\n"

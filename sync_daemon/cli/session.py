@@ -40,7 +40,7 @@ class Session:
 
     def __post_init__(self) -> None:
         """Begin with what the arguments say of log lines; the YAML says the rest."""
-        levels = Levels(self.arguments.log_level or Log().level)
+        levels = Levels(self.arguments.log_level or Log.model_fields["level"].default)
         object.__setattr__(self, "logs", Logs(self.talk, form=self.log_format(), levels=levels))
 
     def settings(self) -> Settings:

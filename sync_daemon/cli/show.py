@@ -142,7 +142,6 @@ def _show_files(files: tuple[FileEntry, ...], out: Output) -> None:
 
 COMMAND = Command(
     name="show",
-    summary="show what a published version is, and its files",
     description=(
         "Show where a version came from, its licence, what its files say of the model, and\n"
         "every file with its SHA-256 and its size in bytes. Of a model all versions are\n"

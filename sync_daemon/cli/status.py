@@ -99,7 +99,6 @@ def _show_trouble(row: Row, out: Output) -> None:
 
 COMMAND = Command(
     name="status",
-    summary="show what is declared, what is stored, and what the newest run said",
     description=(
         "Show every version that is declared or stored: published, missing (declared, not\n"
         "stored), held (by a rollback), undeclared (stored, not in the YAML) or damaged. Only\n"

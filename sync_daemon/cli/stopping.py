@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from sync_daemon.domain.report import EXIT_INTERRUPTED
+from sync_daemon.domain.exits import EXIT_INTERRUPTED
 
 _STOPPING = b"\r\nstopping; parts that are under way may take some seconds. Again: at once\r\n"
 _SHOW_CURSOR = "\x1b[?25h"

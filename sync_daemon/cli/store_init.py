@@ -20,8 +20,8 @@ from sync_daemon.config import S3Place, Settings
 from sync_daemon.config.units import UnitError, parse_network
 from sync_daemon.domain.access import AccountName, ModelPattern, make_policy, name_policy
 from sync_daemon.domain.errors import ConfigurationError, InvalidName
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_OK
 from sync_daemon.domain.names import GroupName
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK
 from sync_daemon.domain.words import plural
 from sync_daemon.engine.readers import Grant, Safe
 from sync_daemon.engine.setup import Step
@@ -97,7 +97,7 @@ def _read_reader(words: argparse.Namespace, settings: Settings) -> Reader | None
     except InvalidName as error:
         raise ConfigurationError(str(error), hint=error.hint) from error
     keys = bootstrap.find_keys(settings)
-    if keys is not None and keys.access == account:
+    if keys is not None and keys.access_key == account:
         message = f"--reader: {account} is the mirror's own access key"
         raise ConfigurationError(message, hint="choose another name")
     networks = tuple(map(_read_network, words.network))
@@ -213,7 +213,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     name="store init",
-    summary="make the bucket, put the marker, set quota and expiry, make read-only accounts",
     description=(
         "Make the bucket or directory and put the format marker; where the server is MinIO,\n"
         "set the quota of the YAML, let unfinished uploads live for 30 days, and make read-only\n"

@@ -177,7 +177,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     name="store status",
-    summary="room, use by kind of object, quota, expiry, and what init would change",
     description=(
         "Show the room of the store, what takes it, the server's rules, and what `store init`\n"
         "would change. Nothing is written."

@@ -17,7 +17,7 @@ from sync_daemon.config import Settings
 from sync_daemon.config.units import UnitError, parse_duration
 from sync_daemon.domain.access import ModelPattern
 from sync_daemon.domain.errors import ConfigurationError, InvalidName
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_OK
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_OK
 from sync_daemon.domain.tokens import Token, TokenName
 from sync_daemon.domain.words import human_age
 from sync_daemon.engine.vault import Vault
@@ -195,7 +195,6 @@ def _configure_revoke(parser: argparse.ArgumentParser) -> None:
 
 CREATE = Command(
     name="token create",
-    summary="make a token that the gateway lets in",
     description=(
         "Make a token and print it, this once; the store keeps its SHA-256 alone. Whoever\n"
         "shows it to the gateway reads the models that its patterns cover, all by default."
@@ -206,7 +205,6 @@ CREATE = Command(
 )
 LIST = Command(
     name="token list",
-    summary="list the tokens of the gateway",
     description="List every token with its state: active, expired or revoked. Never the token.",
     exits=(0, 1, 2, 3, 130),
     run=show,
@@ -214,7 +212,6 @@ LIST = Command(
 )
 REVOKE = Command(
     name="token revoke",
-    summary="take a token out of use",
     description=(
         "Revoke a token for good, by its name (the active one of that name) or its id. Gateways\n"
         "know of it within gateway.refresh. A second time changes nothing."

@@ -12,7 +12,7 @@ from sync_daemon.cli.selecting import gives, parse_target
 from sync_daemon.cli.session import Session
 from sync_daemon.config import Settings
 from sync_daemon.domain.errors import ConfigurationError
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_LOCKED, EXIT_OK
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_LOCKED, EXIT_OK
 from sync_daemon.domain.words import plural
 from sync_daemon.engine.unlock import Held, Locksmith
 from sync_daemon.engine.vault import Vault
@@ -132,7 +132,6 @@ def _answer(found: Sequence[Held]) -> int:
 
 COMMAND = Command(
     name="unlock",
-    summary="show who works on what, and release locks",
     description=(
         "Show the locks that are held: by which process, how long ago it last refreshed them by\n"
         "the store's clock, and whether they are stale. With MODEL, MODEL@VERSION or --all they\n"

@@ -27,7 +27,7 @@ from sync_daemon.cli.output import Column, Output
 from sync_daemon.cli.session import Session
 from sync_daemon.domain import keys
 from sync_daemon.domain.events import DamageFound
-from sync_daemon.domain.report import EXIT_DAMAGED, EXIT_OK
+from sync_daemon.domain.exits import EXIT_DAMAGED, EXIT_OK
 from sync_daemon.domain.words import exact_size, human_size, plural
 from sync_daemon.engine.clock import SystemClock
 from sync_daemon.engine.verification import Damage, Use, Verification
@@ -212,7 +212,6 @@ class _LinesNowAndThen:
 
 COMMAND = Command(
     name="verify",
-    summary="prove what the store holds, and change nothing",
     description=(
         "Prove that every manifest hashes to its name and that every blob that one names is\n"
         "stored in its size; with --deep, that its bytes hash to its name. Models that left\n"

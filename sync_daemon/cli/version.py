@@ -33,7 +33,6 @@ def run(session: Session) -> int:
 
 COMMAND = Command(
     name="version",
-    summary="print the version, the store's format and the libraries",
     description="Print the version, the store's format and the libraries: for bug reports.",
     exits=(0,),
     run=run,

@@ -11,13 +11,8 @@ from sync_daemon.client.placing import Outcome
 from sync_daemon.client.request import Request
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import SyncError
-from sync_daemon.domain.report import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_UNREACHABLE,
-    Failure,
-)
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNREACHABLE
+from sync_daemon.domain.report import Failure
 
 Status = Literal["ok", "planned", "failed", "refused", "interrupted"]
 

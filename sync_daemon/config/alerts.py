@@ -18,7 +18,7 @@ from sync_daemon.config.fields import (
     check_repeat,
 )
 from sync_daemon.config.secret import Secret
-from sync_daemon.config.section import Section
+from sync_daemon.config.section import Section, optional
 
 MIB = 1024**2
 
@@ -84,12 +84,8 @@ class Alerts(Section):
     repeat: Annotated[Duration, AfterValidator(check_repeat)] = Field(
         default=timedelta(days=1), description="Time after which what goes on is told again."
     )
-    slow_transfer: SlowTransfer = Field(default=SlowTransfer(), description="Transfers that crawl.")
-    failure_rate: FailureRate = Field(
-        default=FailureRate(), description="Endpoints that often fail."
-    )
-    stale: Stale = Field(default=Stale(), description="Versions that nobody could refresh.")
-    store_full: StoreFull = Field(
-        default=StoreFull(), description="A store that has hardly any room left."
-    )
-    overdue: Overdue = Field(default=Overdue(), description="Runs of the daemon that do not come.")
+    slow_transfer: SlowTransfer = optional("Transfers that crawl.")
+    failure_rate: FailureRate = optional("Endpoints that often fail.")
+    stale: Stale = optional("Versions that nobody could refresh.")
+    store_full: StoreFull = optional("A store that has hardly any room left.")
+    overdue: Overdue = optional("Runs of the daemon that do not come.")

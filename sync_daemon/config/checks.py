@@ -157,10 +157,10 @@ def _check_listens(document: Document) -> None:
 
 def _check_memory(document: Document) -> None:
     transfer = mapping(document.tree, "transfer")
-    defaults = Transfer()
+    defaults = Transfer.model_fields
     try:
-        part = parse_size(transfer.get("part_size", defaults.part_size))
-        memory = parse_size(transfer.get("memory", defaults.memory))
+        part = parse_size(transfer.get("part_size", defaults["part_size"].default))
+        memory = parse_size(transfer.get("memory", defaults["memory"].default))
     except UnitError:
         return  # reported with all other types
     if part < MIN_PART_SIZE:

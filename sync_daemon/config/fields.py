@@ -5,13 +5,19 @@ read from such text here.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import (
+    no_info_plain_validator_function,
+    plain_serializer_function_ser_schema,
+)
 
 from sync_daemon.config import units
 from sync_daemon.config.environment import FromEnvironment
@@ -180,32 +186,54 @@ def _show_listen(address: Address | None) -> str:
     return str(address) if address else "off"
 
 
-def _schema(pattern: str, example: str) -> WithJsonSchema:
-    text = {"type": "string", "pattern": f"^(?:{pattern})$|{_VARIABLE}", "examples": [example]}
-    return WithJsonSchema(text)
+class _Reading:
+    """How a key's value is read, written back as text, and described in the JSON Schema.
+
+    One annotation instead of Pydantic's three, which make the schema of the Python type for
+    each key, too, and never use it.
+    """
+
+    def __init__(
+        self,
+        parse: Callable[[object], Any],
+        schema: Mapping[str, Any],
+        show: Callable[..., str] | None = None,
+    ) -> None:
+        self._parse = parse
+        self._schema = schema
+        self._show = show
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        back = plain_serializer_function_ser_schema(self._show) if self._show else None
+        return no_info_plain_validator_function(self._parse, serialization=back)
+
+    def __get_pydantic_json_schema__(self, _: Any, __: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return dict(self._schema)
 
 
-def _number_schema(pattern: str, *examples: str) -> WithJsonSchema:
+def _pattern(pattern: str, example: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^(?:{pattern})$|{_VARIABLE}", "examples": [example]}
+
+
+def _number_or(pattern: str, *examples: str) -> dict[str, Any]:
     text = {"type": "string", "pattern": f"^(?:{pattern})$|{_VARIABLE}"}
     number = {"type": "integer", "minimum": 0}
-    return WithJsonSchema({"anyOf": [number, text], "examples": list(examples)})
+    return {"anyOf": [number, text], "examples": list(examples)}
 
 
-def _text_schema(example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "minLength": 1, "examples": [example]})
+def _some(example: str) -> dict[str, Any]:
+    return {"type": "string", "minLength": 1, "examples": [example]}
 
 
-def _shown(show: Callable[..., str] = str) -> PlainSerializer:
-    return PlainSerializer(show, return_type=str)
+def _either(types: str, *examples: object) -> dict[str, Any]:
+    return {"type": types.split(), "examples": list(examples)}
 
 
 _AMOUNT = r"[0-9]+(\.[0-9]+)? ?"
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Number = BeforeValidator(_read_number)
-Format = Annotated[
-    int, PlainValidator(parse_format), WithJsonSchema({"type": "integer", "const": 1})
-]
+Format = Annotated[int, _Reading(parse_format, {"type": "integer", "const": 1})]
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
 YesNo = BeforeValidator(_yes_no)
 Redirecting = BeforeValidator(_redirect)
@@ -214,87 +242,72 @@ AccessLogging = BeforeValidator(_read_switch)
 
 Size = Annotated[
     int,
-    PlainValidator(_number_from_text(units.parse_size)),
-    _shown(units.format_size),
-    _number_schema(_AMOUNT + "([KMGT]i?)?B|[0-9]+", "32MiB"),
+    _Reading(
+        _number_from_text(units.parse_size),
+        _number_or(_AMOUNT + "([KMGT]i?)?B|[0-9]+", "32MiB"),
+        units.format_size,
+    ),
 ]
 Rate = Annotated[
     int,
-    PlainValidator(_number_from_text(units.parse_rate)),
-    _shown(units.format_rate),
-    WithJsonSchema({"type": ["string", "integer", "boolean"], "examples": ["16KiB", "off"]}),
+    _Reading(
+        _number_from_text(units.parse_rate),
+        _either("string integer boolean", "16KiB", "off"),
+        units.format_rate,
+    ),
 ]
 RequestRate = Annotated[
     float,
-    PlainValidator(units.parse_request_rate),
-    _shown(units.format_request_rate),
-    WithJsonSchema({"type": ["string", "number", "boolean"], "examples": ["off", 10, 0.5]}),
+    _Reading(
+        units.parse_request_rate,
+        _either("string number boolean", "off", 10, 0.5),
+        units.format_request_rate,
+    ),
 ]
 Bandwidth = Annotated[
     Timetable,
-    PlainValidator(_number_from_text(parse_timetable)),
-    _shown(),
-    WithJsonSchema(
-        {
-            "type": ["string", "integer", "boolean"],
-            "examples": ["off", "8MiB", "08:00,10MiB 22:00,off"],
-        }
+    _Reading(
+        _number_from_text(parse_timetable),
+        _either("string integer boolean", "off", "8MiB", "08:00,10MiB 22:00,off"),
+        str,
     ),
 ]
 Duration = Annotated[
     timedelta,
-    PlainValidator(units.parse_duration),
-    _shown(units.format_duration),
-    _schema("([0-9]+[wdhms])+", "30s"),
+    _Reading(units.parse_duration, _pattern("([0-9]+[wdhms])+", "30s"), units.format_duration),
 ]
 Percent = Annotated[
     float,
-    PlainValidator(units.parse_percent),
-    _shown(units.format_percent),
-    _schema(r"[0-9]+(\.[0-9]+)? ?%", "10%"),
+    _Reading(units.parse_percent, _pattern(r"[0-9]+(\.[0-9]+)? ?%", "10%"), units.format_percent),
 ]
-Cron = Annotated[str, PlainValidator(units.parse_cron), _text_schema("0 * * * *")]
+Cron = Annotated[str, _Reading(units.parse_cron, _some("0 * * * *"))]
 When = Annotated[
-    Timing,
-    PlainValidator(parse_timing),
-    _shown(),
-    WithJsonSchema({"type": ["string", "boolean"], "examples": ["0 * * * *", "15m", "off"]}),
+    Timing, _Reading(parse_timing, _either("string boolean", "0 * * * *", "15m", "off"), str)
 ]
-TimeZone = Annotated[str, PlainValidator(units.parse_timezone), _text_schema("Asia/Shanghai")]
+TimeZone = Annotated[str, _Reading(units.parse_timezone, _some("Asia/Shanghai"))]
 DailyWindow = Annotated[
     Window,
-    PlainValidator(units.parse_window),
-    _shown(),
-    _schema("[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}", "22:00-06:00"),
+    _Reading(
+        units.parse_window, _pattern("[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}", "22:00-06:00"), str
+    ),
 ]
 Listen = Annotated[
     Address | None,
-    PlainValidator(_listen),
-    _shown(_show_listen),
-    WithJsonSchema({"type": ["string", "boolean"], "examples": ["127.0.0.1:9464", "off"]}),
+    _Reading(_listen, _either("string boolean", "127.0.0.1:9464", "off"), _show_listen),
 ]
-Cidr = Annotated[Network, PlainValidator(units.parse_network), _shown(), _text_schema("10.0.0.0/8")]
-Url = Annotated[str, PlainValidator(parse_url), _text_schema("https://host.example")]
+Cidr = Annotated[Network, _Reading(units.parse_network, _some("10.0.0.0/8"), str)]
+Url = Annotated[str, _Reading(parse_url, _some("https://host.example"))]
 ProxyUrl = Annotated[
     str | Secret,
-    PlainValidator(parse_proxy),
-    _shown(_show_proxy),
-    WithJsonSchema(
-        {"type": ["string", "boolean"], "examples": ["http://proxy.example:3128", "off"]}
+    _Reading(
+        parse_proxy, _either("string boolean", "http://proxy.example:3128", "off"), _show_proxy
     ),
 ]
 Alertmanager = Annotated[
     Secret | None,
-    PlainValidator(parse_alertmanager),
-    _shown(lambda _: HIDDEN),
-    _text_schema("http://127.0.0.1:9093"),
+    _Reading(parse_alertmanager, _some("http://127.0.0.1:9093"), lambda _: HIDDEN),
 ]
-LocalPath = Annotated[Path, PlainValidator(parse_path), _shown(), _text_schema("/srv/models")]
-Release = Annotated[str, PlainValidator(parse_release), _text_schema("11.8")]
-Sha256 = Annotated[str, PlainValidator(parse_sha256), _schema("[0-9A-Fa-f]{64}", "0" * 64)]
-Place = Annotated[
-    S3Place | DirectoryPlace,
-    PlainValidator(parse_place),
-    _shown(),
-    _text_schema("s3://ai-mirror/hub"),
-]
+LocalPath = Annotated[Path, _Reading(parse_path, _some("/srv/models"), str)]
+Release = Annotated[str, _Reading(parse_release, _some("11.8"))]
+Sha256 = Annotated[str, _Reading(parse_sha256, _pattern("[0-9A-Fa-f]{64}", "0" * 64))]
+Place = Annotated[S3Place | DirectoryPlace, _Reading(parse_place, _some("s3://ai-mirror/hub"), str)]

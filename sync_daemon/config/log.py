@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from sync_daemon.config.fields import LocalPath, Number, Size
-from sync_daemon.config.section import Section
+from sync_daemon.config.section import Section, optional
 from sync_daemon.config.units import UnitError, suggest
 from sync_daemon.domain.events import OTHER_LINES, Level, catalogue
 
@@ -59,4 +59,4 @@ class Log(Section):
     file: LocalPath | None = Field(
         default=None, description="File that log lines are written to as well, as JSON."
     )
-    rotate: Rotate = Field(default=Rotate(), description="When a new file begins.")
+    rotate: Rotate = optional("When a new file begins.")

@@ -39,7 +39,7 @@ from sync_daemon.config.log import Log
 from sync_daemon.config.models import ModelEntry, Patterns, RepoType
 from sync_daemon.config.problems import Problem
 from sync_daemon.config.secret import Secret
-from sync_daemon.config.section import Section
+from sync_daemon.config.section import Section, optional
 from sync_daemon.config.timetable import UNLIMITED
 from sync_daemon.config.timing import Timing
 from sync_daemon.config.units import Address
@@ -294,23 +294,24 @@ class Settings(Section):
     version: Format = Field(description="Format of this file.")
     store: Store = Field(description="Where the mirror is kept.")
     origins: Mapping[Text, Annotated[Origin, Discriminator("type")]] = Field(
-        default={DEFAULT_ORIGIN: HuggingFaceOrigin(type="huggingface")},
+        default={DEFAULT_ORIGIN: {"type": HuggingFaceOrigin.tag}},
+        validate_default=True,
         description="Where models come from, by a name of your own.",
     )
-    defaults: Defaults = Field(default=Defaults(), description="What holds for every model.")
+    defaults: Defaults = optional("What holds for every model.")
     models: tuple[ModelEntry, ...] = Field(default=(), description="What to mirror.")
-    schedule: Schedule = Field(default=Schedule(), description="When the daemon works by itself.")
-    transfer: Transfer = Field(default=Transfer(), description="How bytes move.")
-    retention: Retention = Field(default=Retention(), description="What prune may remove.")
-    metrics: Metrics = Field(default=Metrics(), description="Prometheus metrics and health checks.")
-    alerts: Alerts = Field(default=Alerts(), description="When to alert, and whom.")
-    log: Log = Field(default=Log(), description="What is logged, and where to.")
-    gateway: Gateway = Field(default=Gateway(), description="The read-only Hub API.")
+    schedule: Schedule = optional("When the daemon works by itself.")
+    transfer: Transfer = optional("How bytes move.")
+    retention: Retention = optional("What prune may remove.")
+    metrics: Metrics = optional("Prometheus metrics and health checks.")
+    alerts: Alerts = optional("When to alert, and whom.")
+    log: Log = optional("What is logged, and where to.")
+    gateway: Gateway = optional("The read-only Hub API.")
     mirror_sites: tuple[MirrorSite, ...] = Field(
         default=(), description="Mirrors that `pull` fetches from."
     )
-    pull: Pull = Field(default=Pull(), description="What `pull` does unless told otherwise.")
-    policy: Policy = Field(default=Policy(), description="Gates; none in this release.")
+    pull: Pull = optional("What `pull` does unless told otherwise.")
+    policy: Policy = optional("Gates; none in this release.")
 
     _warnings: tuple[Problem, ...] = PrivateAttr(())
 

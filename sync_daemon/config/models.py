@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag
 
 from sync_daemon.config.fields import Number, Release, Sha256, Switch, Text, When
-from sync_daemon.config.section import Section
+from sync_daemon.config.section import Section, optional
 
 DEFAULT_REVISION = "main"
 
@@ -58,7 +58,6 @@ VersionEntry = Annotated[
     Annotated[NamedEntry, Tag("named")] | Annotated[TagsEntry, Tag("tags")],
     Discriminator(version_tag),
 ]
-MAIN = NamedEntry(name=DEFAULT_REVISION, revision=DEFAULT_REVISION)
 
 
 class ModelSchedule(Section):
@@ -90,7 +89,9 @@ class ModelEntry(Section):
     include: Patterns | None = Field(default=None, description="Instead of the default include.")
     exclude: Patterns | None = Field(default=None, description="Instead of the default exclude.")
     versions: Annotated[tuple[VersionEntry, ...], Field(min_length=1)] = Field(
-        default=(MAIN,), description="Wanted versions; left out: main, which follows main."
+        default=({"name": DEFAULT_REVISION},),
+        validate_default=True,
+        description="Wanted versions; left out: main, which follows main.",
     )
     files: tuple[HttpFile, ...] = Field(default=(), description="Files of an HTTP origin.")
     trees: Switch = Field(default=False, description="Also keep plain copies under trees/.")
@@ -98,6 +99,4 @@ class ModelEntry(Section):
     requires: Requires | None = Field(
         default=None, description="What a machine needs to run it; kept in the manifest."
     )
-    schedule: ModelSchedule = Field(
-        default=ModelSchedule(), description="Times of its own for this model."
-    )
+    schedule: ModelSchedule = optional("Times of its own for this model.")

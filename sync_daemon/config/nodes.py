@@ -27,7 +27,7 @@ MAX_DEPTH = 32
 MAX_VALUES = 200_000
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # without libyaml: the same, slower
-_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 _KINDS = {ScalarEvent: "str", SequenceStartEvent: "seq", MappingStartEvent: "map"}
 _TAG = "tag:yaml.org,2002:"
 

@@ -1,4 +1,4 @@
-"""What a run did: behind `run-once --json`, the run reports in the store, and exit codes."""
+"""What a run did: behind `run-once --json`, and the run reports in the store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sync_daemon.domain.digests import CommitId
+from sync_daemon.domain.exits import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_LOCKED,
+    EXIT_OK,
+    EXIT_UNREACHABLE,
+)
 from sync_daemon.domain.names import ModelName
 from sync_daemon.domain.plan import Plan
 from sync_daemon.domain.trees import TreePlan
@@ -16,14 +23,6 @@ Mode = Literal["incremental", "full"]
 Status = Literal[
     "published", "unchanged", "planned", "refused", "failed", "held", "skipped", "interrupted"
 ]
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
-EXIT_DAMAGED = 4
-EXIT_LOCKED = 5
-EXIT_INTERRUPTED = 130
 
 _FAILURES = frozenset({"failed", "refused"})
 UNREACHABLE = frozenset({"origin_unavailable", "store_unavailable"})

@@ -20,8 +20,8 @@ import certifi
 from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from sync_daemon.stores.minio_keys import PATIENCE, Keys
-from sync_daemon.stores.minio_space import usable_bytes
+from sync_daemon.stores.minio_space import PATIENCE, usable_bytes
+from sync_daemon.stores.s3_sign import SigningKeys
 from sync_daemon.wire.places import place_of
 from sync_daemon.wire.proxies import Proxies
 from sync_daemon.wire.trust import certificate_file
@@ -41,7 +41,7 @@ class ServerFacts:
 
 def ask_server(
     endpoint: str,
-    keys: Keys,
+    keys: SigningKeys,
     *,
     region: str | None = None,
     ca_file: str | None = None,
@@ -60,7 +60,7 @@ def ask_server(
 @contextmanager
 def open_admin(
     endpoint: str,
-    keys: Keys,
+    keys: SigningKeys,
     *,
     region: str | None = None,
     ca_file: str | None = None,
@@ -78,7 +78,7 @@ def open_admin(
         try:
             admin = MinioAdmin(
                 endpoint=parts.netloc,
-                credentials=StaticProvider(keys.access, keys.secret, keys.token),
+                credentials=StaticProvider(keys.access_key, keys.secret_key, keys.token),
                 region=region or "",
                 secure=parts.scheme == "https",
                 http_client=pool,

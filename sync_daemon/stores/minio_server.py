@@ -19,8 +19,8 @@ from sync_daemon.domain.administration import Account, UploadRules
 from sync_daemon.domain.errors import StoreRefused, StoreUnavailable, SyncError
 from sync_daemon.ports import StoreCapacity
 from sync_daemon.stores.minio_admin import open_admin, parse_length
-from sync_daemon.stores.minio_keys import Keys
 from sync_daemon.stores.minio_space import SAID, parse_answer, read_quota, read_space
+from sync_daemon.stores.s3_sign import SigningKeys
 
 _EXPIRY = re.compile(r"(?<![\w])stale_uploads_expiry=(\S+)")
 _INTERVAL = re.compile(r"(?<![\w])stale_uploads_cleanup_interval=(\S+)")
@@ -49,7 +49,7 @@ class _Unknown(Exception):
 @contextmanager
 def open_server(
     endpoint: str,
-    keys: Keys,
+    keys: SigningKeys,
     *,
     region: str | None = None,
     ca_file: str | None = None,

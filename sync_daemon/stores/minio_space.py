@@ -10,23 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
-
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from sync_daemon.domain.errors import StoreRefused, StoreUnavailable
 from sync_daemon.ports import StoreCapacity
-from sync_daemon.stores.minio_keys import PATIENCE, Keys
+from sync_daemon.stores.s3_account import HOME_REGION
+from sync_daemon.stores.s3_link import read_body
+from sync_daemon.stores.s3_sign import SigningKeys, encode_query, sign_request
 from sync_daemon.wire import Http
+
+PATIENCE = 5.0
+"""Seconds to wait for an answer: what is only good to know is not worth a longer wait."""
 
 SAID = "MinIO's administration"
 """How messages begin that tell what it answered."""
 
-_PIECE = 1024**2
 _OK = 200
 
 Ask = Callable[..., Mapping[str, Any]]
@@ -36,7 +36,7 @@ Ask = Callable[..., Mapping[str, Any]]
 @contextmanager
 def open_questions(
     endpoint: str,
-    keys: Keys,
+    keys: SigningKeys,
     *,
     region: str | None = None,
     ca_file: str | None = None,
@@ -57,14 +57,12 @@ def open_questions(
 
 
 def _ask(
-    http: Http, base: str, keys: Keys, region: str | None, question: str, **about: str
+    http: Http, base: str, keys: SigningKeys, region: str | None, question: str, **about: str
 ) -> Mapping[str, Any]:
-    url = f"{base}{question}?{urlencode(about)}" if about else f"{base}{question}"
-    request = AWSRequest("GET", url, data=b"")
-    known = Credentials(keys.access, keys.secret, keys.token)
-    S3SigV4Auth(known, "s3", region or "us-east-1").add_auth(request)
-    with http.request("GET", url, headers=dict(request.headers)) as response:
-        answer = b"".join(iter(lambda: response.read(_PIECE), b""))
+    url = f"{base}{question}?{encode_query(about)}" if about else f"{base}{question}"
+    signed = sign_request(keys, region or HOME_REGION, "GET", url, now=datetime.now(UTC))
+    with http.request("GET", url, headers=signed) as response:
+        answer = read_body(response)
     if response.status != _OK:
         raise StoreRefused(f"{SAID}: it refuses (HTTP {response.status})")
     return parse_answer(answer)

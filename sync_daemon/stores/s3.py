@@ -1,8 +1,8 @@
 """A store in a bucket: MinIO, AWS S3, Ceph, SeaweedFS and whoever else speaks S3.
 
 Servers differ in what they check, so what a store can do is probed at the first write
-and never assumed; reading never writes. Objects and parts travel by presigned requests
-straight from and into the caller's buffers, everything else by boto3.
+and never assumed; reading never writes. Objects and parts travel straight from and into
+the caller's buffers.
 
 Where conditional writes do not hold (Ceph 16), they are emulated by looking first: then
 only one process may write to the bucket, and `capabilities().conditional_put` says so.
@@ -30,7 +30,15 @@ from sync_daemon.ports import (
 from sync_daemon.stores import s3_bucket, s3_checksums, s3_copy, s3_probe
 from sync_daemon.stores.s3_copy import CopyLimits
 from sync_daemon.stores.s3_errors import AGAIN, ForeignAnswer, Refusal, foreign, is_lost, translate
-from sync_daemon.stores.s3_link import PATIENCE, Access, Addressing, Link, given, read_refusal
+from sync_daemon.stores.s3_link import (
+    PATIENCE,
+    Access,
+    Addressing,
+    Answer,
+    Link,
+    read_body,
+    read_refusal,
+)
 from sync_daemon.stores.s3_list import list_objects
 from sync_daemon.stores.s3_reader import ObjectReader, open_range
 from sync_daemon.stores.s3_uploads import Uploads
@@ -46,7 +54,7 @@ class S3Store:
     """An `ObjectStore` in one bucket, below `prefix`. Timeouts in seconds; `patience` is that
     of a server which puts parts together or copies.
 
-    Without keys boto3's usual ways to find them apply. `checksum` and
+    Without keys those of the environment are taken, or boto3 finds some. `checksum` and
     `conditional_writes` name what to use instead of probing. `proxy` is a URL, `off`, or None
     for the usual variables. `ask_capacity` asks what S3 does not tell.
     """
@@ -130,33 +138,29 @@ class S3Store:
             return self._put(key, data)
         if if_match is None and memoryview(data).nbytes >= _LARGE:
             return self._put_new(key, data)
-        condition = {"IfNoneMatch": "*"} if if_match is None else {"IfMatch": if_match}
-        # Not by the wire, which repeats a request when an idle connection turns out closed:
-        # the repetition of a conditional write would lose against itself.
-        checksum = self._name_checksum(data)
-        body = data if isinstance(data, bytes | bytearray) else bytes(data)
-        answer = self._link.ask("put_object", key, Body=body, **condition, **checksum.params)
+        # Without quotation marks, which Ceph 16 does not take off.
+        condition = {"If-None-Match": "*"} if if_match is None else {"If-Match": if_match}
+        headers = {**condition, **self._name_checksum(data).headers}
+        answer = self._link.ask("PUT", key, headers=headers, body=bytes(data))
         if isinstance(answer, Refusal):
             raise _lost(key) if is_lost(answer) else translate(answer, key)
-        etag: str = given(answer, "ETag", key)
-        return etag.strip('"')
+        return _etag(answer, key)
 
     def _put(self, key: str, data: Buffer) -> str:
         checksum = self._name_checksum(data)
-        with self._link.deliver("put_object", key, checksum=checksum, body=data) as response:
+        with self._link.deliver("PUT", key, checksum=checksum, body=data) as response:
             response.read()
             return _etag(response, key)
 
     def _put_new(self, key: str, data: Buffer) -> str:
-        """Store a blob where there is none, from the caller's buffer: boto3 would copy it.
+        """Store a blob where there is none, unsigned and from the caller's buffer.
 
         One that loses against its own repetition is found by whoever looks: content is named
         by its digest.
         """
         response = self._link.send(
-            "put_object",
+            "PUT",
             key,
-            params={"IfNoneMatch": "*"},
             headers={"If-None-Match": "*"},
             checksum=self._name_checksum(data),
             body=data,
@@ -179,8 +183,8 @@ class S3Store:
 
     def get(self, key: str) -> Content:
         """Return a small object."""
-        with self._link.deliver("get_object", key) as response:
-            data = _read_all(response)
+        with self._link.deliver("GET", key) as response:
+            data = read_body(response)
             return Content(data, _etag(response, key), _modified(response, key))
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> ObjectReader:
@@ -196,7 +200,7 @@ class S3Store:
     def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, or None."""
         try:
-            with self._link.deliver("head_object", key) as response:
+            with self._link.deliver("HEAD", key) as response:
                 size = _size(response, key)
                 return ObjectInfo(key, size, _etag(response, key), _modified(response, key))
         except FileNotFoundError:
@@ -219,7 +223,7 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
         try:
-            self._link.call("delete_object", key)
+            self._link.call("DELETE", key)
         except FileNotFoundError:
             return
 
@@ -311,7 +315,7 @@ def _lost(key: str) -> PreconditionFailed:
     return PreconditionFailed(f"{key}: another writer was first", hint=AGAIN)
 
 
-def _etag(response: Response, key: str) -> str:
+def _etag(response: Response | Answer, key: str) -> str:
     """Return the ETag, which S3 gives with every object: a proxy's page has none."""
     etag = (response.headers.get("ETag") or "").strip('"')
     if not etag:
@@ -333,13 +337,3 @@ def _size(response: Response, key: str) -> int:
         message = f"{key}: the store's answer has no Content-Length"
         raise StoreUnavailable(message)
     return int(size)
-
-
-def _read_all(response: Response) -> bytes:
-    """Return the body; one without an announced length is read as it comes."""
-    if response.length is not None:
-        return response.read(response.length)
-    chunks: list[bytes] = []
-    while chunk := response.read(1 << 20):
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -26,14 +26,13 @@ PREFERENCE: tuple[ChecksumKind, ...] = ("crc32c", "crc64nvme", "md5")
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """One checksum: as boto3's parameters, and as the headers that they stand for."""
+    """One checksum: the headers that tell it, and its value alone."""
 
-    params: Mapping[str, str]
     headers: Mapping[str, str]
     value: str = ""
 
 
-NONE = Checksum({}, {})
+NONE = Checksum({})
 
 
 def compute(kind: ChecksumKind, data: Buffer) -> Checksum:
@@ -53,21 +52,21 @@ def compute_wrong(kind: ChecksumKind, data: Buffer) -> Checksum:
 def declare(kind: ChecksumKind, value: str) -> Checksum:
     """Return a checksum whose value is known already."""
     if kind == "md5":
-        return Checksum({"ContentMD5": value}, {"Content-MD5": value}, value)
-    name = ALGORITHMS[kind]
-    return Checksum({f"Checksum{name}": value}, {f"x-amz-checksum-{kind}": value}, value)
+        return Checksum({"Content-MD5": value}, value)
+    return Checksum({f"x-amz-checksum-{kind}": value}, value)
+
+
+def declare_algorithm(kind: ChecksumKind) -> Mapping[str, str]:
+    """Return the headers by which an upload is created whose parts have such checksums."""
+    return {"x-amz-checksum-algorithm": ALGORITHMS[kind]} if kind in ALGORITHMS else {}
 
 
 def name_algorithm(kind: ChecksumKind, checksum: Checksum) -> Checksum:
     """Add the algorithm's name: Ceph checks a PutObject only when it is given."""
     if kind not in ALGORITHMS:
         return checksum
-    name = ALGORITHMS[kind]
-    return Checksum(
-        {**checksum.params, "ChecksumAlgorithm": name},
-        {**checksum.headers, "x-amz-sdk-checksum-algorithm": name},
-        checksum.value,
-    )
+    named = {"x-amz-sdk-checksum-algorithm": ALGORITHMS[kind]}
+    return Checksum({**checksum.headers, **named}, checksum.value)
 
 
 def _crc64nvme(data: Buffer) -> bytes:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from urllib.parse import quote
 
 from sync_daemon import meter
 from sync_daemon.domain.errors import Interrupted
 from sync_daemon.stores.s3_errors import Refusal
-from sync_daemon.stores.s3_link import Link, given
+from sync_daemon.stores.s3_link import Answer, Link
+from sync_daemon.stores.s3_xml import etag_of, text_of, write_parts
 
 _PARALLEL = 4
 
@@ -38,22 +39,22 @@ def copy(
 ) -> None:
     """Copy an object of `size` bytes. Raises FileNotFoundError, and Interrupted between two
     parts when `stopped` says so."""
-    origin = {"Bucket": link.access.bucket, "Key": link.name(source)}
+    origin = {"x-amz-copy-source": quote(f"{link.access.bucket}/{link.name(source)}", safe="/~")}
     if size <= limits.single:
-        answer = link.call_patiently("copy_object", target, CopySource=origin)
-        given(answer, "CopyObjectResult", target)
+        answer = link.call("PUT", target, headers=origin, patient=True)
+        _copied(answer, target)
         return
-    created = link.call("create_multipart_upload", target)
-    upload = given(created, "UploadId", target)
+    created = link.call("POST", target, query={"uploads": ""})
+    upload = text_of(created.document, "UploadId", target)
     try:
         spans = tuple(_ranges(size, limits.part))
         parts = _copy_parts(link, target, upload, origin, spans, stopped=stopped)
-        answer = link.call_patiently(
-            "complete_multipart_upload", target, UploadId=upload, MultipartUpload={"Parts": parts}
+        answer = link.call(
+            "POST", target, query={"uploadId": upload}, body=write_parts(parts), patient=True
         )
-        given(answer, "ETag", target)
+        etag_of(answer.document, target)
     except BaseException:
-        link.ask("abort_multipart_upload", target, UploadId=upload)
+        link.ask("DELETE", target, query={"uploadId": upload})
         raise
 
 
@@ -65,12 +66,13 @@ def drop_unfinished(link: Link, target: str, size: int, limits: CopyLimits) -> N
     """
     if size <= limits.single:
         return
-    answer = link.ask("list_multipart_uploads", Prefix=link.name(target))
+    answer = link.ask("GET", query={"uploads": "", "prefix": link.name(target)})
     if isinstance(answer, Refusal):
         return
-    for upload in answer.get("Uploads", ()):
-        if upload["Key"] == link.name(target):
-            link.ask("abort_multipart_upload", target, UploadId=upload["UploadId"])
+    for upload in answer.document.findall("Upload"):
+        if upload.findtext("Key") == link.name(target):
+            name = text_of(upload, "UploadId", target)
+            link.ask("DELETE", target, query={"uploadId": name})
 
 
 def _copy_parts(
@@ -81,26 +83,29 @@ def _copy_parts(
     ranges: tuple[str, ...],
     *,
     stopped: Callable[[], bool],
-) -> list[dict[str, Any]]:
+) -> list[dict[str, str | int]]:
     counting = meter.active()
 
-    def copy_part(number: int, span: str) -> dict[str, Any]:
+    def copy_part(number: int, span: str) -> dict[str, str | int]:
         if stopped():
             message = f"{target}: stopped while it was copied"
             raise Interrupted(message)
         with meter.use(counting):
-            answer = link.call_patiently(
-                "upload_part_copy",
+            answer = link.call(
+                "PUT",
                 target,
-                UploadId=upload,
-                PartNumber=number,
-                CopySource=origin,
-                CopySourceRange=span,
+                query={"partNumber": str(number), "uploadId": upload},
+                headers={**origin, "x-amz-copy-source-range": span},
+                patient=True,
             )
-        return {"PartNumber": number, "ETag": given(answer, "CopyPartResult", target)["ETag"]}
+        return {"PartNumber": number, "ETag": _copied(answer, target)}
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         return list(pool.map(copy_part, range(1, len(ranges) + 1), ranges))
+
+
+def _copied(answer: Answer, target: str) -> str:
+    return etag_of(answer.document, target)
 
 
 def _ranges(size: int, part: int) -> Iterator[str]:

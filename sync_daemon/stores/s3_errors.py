@@ -1,4 +1,4 @@
-"""What an S3 server's refusals mean to us: one table for boto3 and for our own requests.
+"""What an S3 server's refusals mean to us: one table.
 
 Messages name the code and what it means; never a URL, because a presigned one holds a
 signature, and never what the server wrote besides its code.
@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
-
-from botocore import exceptions as boto
-from botocore.parsers import ResponseParserError
 
 from sync_daemon.domain.errors import (
     PreconditionFailed,
@@ -34,9 +30,6 @@ _DENIED = (
 )
 _BUCKET = "create it: `sync-daemon store init`, or with the server's own tools"
 _REGION_HINT = "set the store's region to the one of the bucket"
-_CERTIFICATE = "name the certificates of a private authority by ca_file or AWS_CA_BUNDLE"
-_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
-_REACH = "check the endpoint's address, the network, and whether the server is running"
 _FAULT = "the next run goes on; if it lasts, see the store's log, its disks and what is before it"
 _SEE = "see the store's log for the reason"
 _PARTS = "the next run sends the file again; if it lasts, see the store's log"
@@ -130,21 +123,6 @@ def parse_refusal(
     return Refusal(status, name, _seconds(retry_after), place, not (name or request_id))
 
 
-def refusal_of(error: boto.ClientError) -> Refusal:
-    """Return the refusal inside boto3's error."""
-    answer: Any = error.response
-    meta = answer.get("ResponseMetadata", {})
-    headers = meta.get("HTTPHeaders", {})
-    code = str(answer.get("Error", {}).get("Code", ""))
-    return Refusal(
-        status=int(meta.get("HTTPStatusCode", 0)),
-        code="" if code.isdigit() else code,
-        retry_after=_seconds(headers.get("retry-after")),
-        region=headers.get("x-amz-bucket-region"),
-        foreign=(not code or code.isdigit()) and "x-amz-request-id" not in headers,
-    )
-
-
 def translate(  # noqa: PLR0911 - a table with a word to each line
     refusal: Refusal, subject: str
 ) -> SyncError | FileNotFoundError:
@@ -184,22 +162,6 @@ def is_lost(refusal: Refusal) -> bool:
     """Tell whether a conditional write lost: 412, 409, or nothing there to match (404)."""
     known = refusal.code != "NoSuchBucket" and not refusal.foreign
     return refusal.status in _LOST_STATUS or (refusal.status == 404 and known)  # noqa: PLR2004
-
-
-def translate_boto(error: boto.BotoCoreError, subject: str) -> SyncError:
-    """Return our error for what went wrong before an answer came."""
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
-        return StoreRefused(f"{subject}: no credentials were found", hint=_CREDENTIALS)
-    if isinstance(error, boto.SSLError):
-        return StoreUnavailable(f"{subject}: TLS failed", hint=_CERTIFICATE)
-    if isinstance(error, boto.ProxyConnectionError):
-        return StoreUnavailable(f"{subject}: no way through the proxy", hint=_PROXY)
-    if isinstance(error, boto.HTTPClientError | ResponseParserError | boto.ConnectionError):
-        what = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error"))
-        return StoreUnavailable(f"{subject}: no answer ({what.lower()})", hint=_REACH)
-    if isinstance(error, boto.ParamValidationError):
-        return StoreRefused(f"{subject}: not a valid request: {error}", hint="check store.url")
-    return StoreRefused(f"{subject}: {type(error).__name__}: {error}", hint=_CREDENTIALS)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -7,25 +7,28 @@ other server is held to the order that S3 promises.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC
-from typing import Any
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote_plus
+from xml.etree.ElementTree import Element
 
 from sync_daemon.domain.errors import StoreRefused
 from sync_daemon.ports import ObjectInfo
-from sync_daemon.stores.s3_link import Link, given
+from sync_daemon.stores.s3_link import Answer, Link
+from sync_daemon.stores.s3_xml import etag_of, is_truncated, moment_of, number_of, text_of
 
-_PAGE = 1_000
+_PAGE = "1000"
 _BY_FOLDER = ("SeaweedFS",)
 
 
 def list_objects(link: Link, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
     """Yield the objects whose key starts with `prefix` and comes after `start_after`."""
-    query: dict[str, Any] = {"Prefix": link.name(prefix), "MaxKeys": _PAGE}
-    position = {"StartAfter": link.name(start_after)} if start_after else {}
-    page = link.call("list_objects_v2", **query, **position)
-    if _server(page).startswith(_BY_FOLDER):
-        first = page if not start_after else link.call("list_objects_v2", **query)
+    query = {"list-type": "2", "prefix": link.name(prefix), "max-keys": _PAGE}
+    # Keys may hold what XML cannot.
+    query["encoding-type"] = "url"
+    position = {"start-after": link.name(start_after)} if start_after else {}
+    page = link.call("GET", query={**query, **position})
+    if (page.headers.get("Server") or "").startswith(_BY_FOLDER):
+        first = page if not start_after else link.call("GET", query=query)
         found = sorted(_follow(link, query, first), key=_order)
         yield from (info for info in found if _order(info) > start_after.encode())
         return
@@ -38,26 +41,28 @@ def list_objects(link: Link, prefix: str, start_after: str) -> Iterator[ObjectIn
         yield info
 
 
-def _follow(link: Link, query: dict[str, Any], page: dict[str, Any]) -> Iterator[ObjectInfo]:
+def _follow(link: Link, query: Mapping[str, str], answer: Answer) -> Iterator[ObjectInfo]:
     while True:
-        given(page, "Name", link.url)
-        for entry in page.get("Contents", ()):
-            yield ObjectInfo(
-                key=entry["Key"].removeprefix(link.prefix),
-                size=entry["Size"],
-                etag=entry["ETag"].strip('"'),
-                modified=entry["LastModified"].astimezone(UTC),
-            )
-        if not page.get("IsTruncated"):
+        page = answer.document
+        text_of(page, "Name", link.url)
+        encoded = page.findtext("EncodingType") == "url"
+        for entry in page.findall("Contents"):
+            yield _read(link, entry, encoded=encoded)
+        if not is_truncated(page):
             return
-        token = page["NextContinuationToken"]
-        page = link.call("list_objects_v2", **query, ContinuationToken=token)
+        token = text_of(page, "NextContinuationToken", link.url)
+        answer = link.call("GET", query={**query, "continuation-token": token})
+
+
+def _read(link: Link, entry: Element, *, encoded: bool) -> ObjectInfo:
+    key = text_of(entry, "Key", link.url)
+    return ObjectInfo(
+        key=(unquote_plus(key) if encoded else key).removeprefix(link.prefix),
+        size=number_of(entry, "Size", link.url),
+        etag=etag_of(entry, link.url),
+        modified=moment_of(entry, "LastModified", link.url),
+    )
 
 
 def _order(info: ObjectInfo) -> bytes:
     return info.key.encode()
-
-
-def _server(page: dict[str, Any]) -> str:
-    headers: dict[str, str] = page["ResponseMetadata"]["HTTPHeaders"]
-    return headers.get("server", "")

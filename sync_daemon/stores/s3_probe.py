@@ -9,9 +9,8 @@ when a second writer and a stale ETag are refused.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
 
 from sync_daemon.domain import keys
 from sync_daemon.domain.errors import StoreFull, StoreRefused, StoreUnavailable
@@ -19,7 +18,8 @@ from sync_daemon.ports import ChecksumKind
 from sync_daemon.stores import s3_checksums
 from sync_daemon.stores.s3_checksums import ALGORITHMS, PREFERENCE, Checksum
 from sync_daemon.stores.s3_errors import Refusal, foreign, is_lost, translate
-from sync_daemon.stores.s3_link import Link, read_refusal
+from sync_daemon.stores.s3_link import Answer, Link, read_refusal
+from sync_daemon.stores.s3_xml import etag_of, text_of, write_parts
 
 _DATA = b"sync-daemon asks what this store checks\n"
 _STALE = "00000000000000000000000000000000"
@@ -41,14 +41,15 @@ def find_conditional_writes(link: Link) -> bool:
     """Tell whether If-None-Match and If-Match hold on PutObject."""
     key = keys.staging(f"probe-{uuid.uuid4().hex}")
     try:
-        first = _put(link, key, IfNoneMatch="*")
+        first = _put(link, key, {"If-None-Match": "*"})
         if isinstance(first, Refusal):
             return False
-        if not _loses(_put(link, key, IfNoneMatch="*")):
+        if not _loses(_put(link, key, {"If-None-Match": "*"})):
             return False
-        if not _loses(_put(link, key, IfMatch=_STALE)):
+        if not _loses(_put(link, key, {"If-Match": _STALE})):
             return False
-        return not isinstance(_put(link, key, IfMatch=first["ETag"].strip('"')), Refusal)
+        etag = (first.headers.get("ETag") or "").strip('"')
+        return not isinstance(_put(link, key, {"If-Match": etag}), Refusal)
     finally:
         _clean(link, key)
 
@@ -64,28 +65,26 @@ def _object_is_checked(link: Link, key: str, kind: ChecksumKind) -> bool:
         s3_checksums.name_algorithm(kind, compute(kind, _DATA))
         for compute in (s3_checksums.compute_wrong, s3_checksums.compute)
     )
-    return not _accepts(link, "put_object", key, {}, wrong) and _accepts(
-        link, "put_object", key, {}, right
-    )
+    return not _accepts(link, key, {}, wrong) and _accepts(link, key, {}, right)
 
 
 def _part_is_checked(link: Link, key: str, kind: ChecksumKind) -> bool:
-    declared = {"ChecksumAlgorithm": ALGORITHMS[kind]} if kind in ALGORITHMS else {}
-    created = link.ask("create_multipart_upload", key, **declared)
+    declared = s3_checksums.declare_algorithm(kind)
+    created = link.ask("POST", key, query={"uploads": ""}, headers=declared)
     if isinstance(created, Refusal):
         _must_be_answer(created, key)
         return False
-    upload = {"UploadId": created["UploadId"]}
-    part = {**upload, "PartNumber": 1}
+    upload = {"uploadId": text_of(created.document, "UploadId", key)}
+    part = {**upload, "partNumber": "1"}
     wrong, right = s3_checksums.compute_wrong(kind, _DATA), s3_checksums.compute(kind, _DATA)
     try:
         return (
-            not _accepts(link, "upload_part", key, part, wrong)
-            and _accepts(link, "upload_part", key, part, right)
+            not _accepts(link, key, part, wrong)
+            and _accepts(link, key, part, right)
             and (not declared or _can_be_adopted(link, key, upload, f"Checksum{ALGORITHMS[kind]}"))
         )
     finally:
-        link.ask("abort_multipart_upload", key, **upload)
+        link.ask("DELETE", key, query=upload)
 
 
 def _can_be_adopted(link: Link, key: str, upload: dict[str, str], field: str) -> bool:
@@ -93,21 +92,18 @@ def _can_be_adopted(link: Link, key: str, upload: dict[str, str], field: str) ->
 
     SeaweedFS wants a part's CRC32C at the end, and does not list it.
     """
-    listed = link.ask("list_parts", key, **upload)
-    if isinstance(listed, Refusal) or not listed.get("Parts"):
+    listed = link.ask("GET", key, query=upload)
+    part = None if isinstance(listed, Refusal) else listed.document.find("Part")
+    if part is None:
         return False
-    part = listed["Parts"][0]
-    if field in part:
+    if part.findtext(field):
         return True
-    parts = {"Parts": [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]}]}
-    completed = link.ask("complete_multipart_upload", key, MultipartUpload=parts, **upload)
-    return not isinstance(completed, Refusal)
+    parts = write_parts([{"PartNumber": 1, "ETag": etag_of(part, key)}])
+    return not isinstance(link.ask("POST", key, query=upload, body=parts), Refusal)
 
 
-def _accepts(
-    link: Link, operation: str, key: str, params: dict[str, Any], checksum: Checksum
-) -> bool:
-    response = link.send(operation, key, params=params, checksum=checksum, body=_DATA)
+def _accepts(link: Link, key: str, query: Mapping[str, str], checksum: Checksum) -> bool:
+    response = link.send("PUT", key, query=query, checksum=checksum, body=_DATA)
     if response.status < 300:  # noqa: PLR2004 - success
         with response:
             response.read()
@@ -118,14 +114,14 @@ def _accepts(
     return False
 
 
-def _put(link: Link, key: str, **condition: str) -> dict[str, Any] | Refusal:
-    answer = link.ask("put_object", key, Body=_DATA, **condition)
+def _put(link: Link, key: str, condition: Mapping[str, str]) -> Answer | Refusal:
+    answer = link.ask("PUT", key, headers=condition, body=_DATA)
     if isinstance(answer, Refusal):
         _must_be_answer(answer, key)
     return answer
 
 
-def _loses(answer: dict[str, Any] | Refusal) -> bool:
+def _loses(answer: Answer | Refusal) -> bool:
     return isinstance(answer, Refusal) and is_lost(answer)
 
 
@@ -144,4 +140,4 @@ def _must_be_answer(refusal: Refusal, key: str) -> None:
 def _clean(link: Link, key: str) -> None:
     # What went wrong before says more than what goes wrong here.
     with suppress(StoreUnavailable):
-        link.ask("delete_object", key)
+        link.ask("DELETE", key)

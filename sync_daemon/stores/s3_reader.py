@@ -45,12 +45,12 @@ class ObjectReader:
 def open_range(link: Link, key: str, start: int, stop: int | None) -> ObjectReader:
     """Open bytes `start` to `stop`; what lies past the end is not there."""
     if stop is not None and stop <= start:
-        with link.deliver("head_object", key):
+        with link.deliver("HEAD", key):
             return ObjectReader(None)
     ranged = start > 0 or stop is not None
     last = "" if stop is None else stop - 1
     headers = {"Range": f"bytes={start}-{last}"} if ranged else {}
-    response = link.send("get_object", key, headers=headers)
+    response = link.send("GET", key, headers=headers)
     if response.status == _BEYOND:
         with response:
             response.read()

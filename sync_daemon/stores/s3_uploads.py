@@ -12,14 +12,23 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from xml.etree.ElementTree import Element
 
 from sync_daemon.domain.errors import UploadGone
 from sync_daemon.ports import Buffer, ChecksumKind, Part
 from sync_daemon.stores import s3_checksums
 from sync_daemon.stores.s3_checksums import ALGORITHMS
 from sync_daemon.stores.s3_errors import foreign
-from sync_daemon.stores.s3_link import Link, given
+from sync_daemon.stores.s3_link import Link
+from sync_daemon.stores.s3_xml import (
+    etag_of,
+    is_truncated,
+    moment_of,
+    number_of,
+    text_of,
+    write_parts,
+)
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-\d+")
@@ -33,6 +42,17 @@ class _Known:
     checksums: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A part as the server lists it."""
+
+    number: int
+    size: int
+    etag: str
+    modified: datetime
+    checksums: Mapping[ChecksumKind, str]
+
+
 class Uploads:
     """The unfinished uploads of one bucket."""
 
@@ -43,9 +63,9 @@ class Uploads:
 
     def create(self, key: str, kind: ChecksumKind) -> str:
         """Begin an upload whose parts are checked by `kind`; return its id."""
-        declared = {"ChecksumAlgorithm": ALGORITHMS[kind]} if kind in ALGORITHMS else {}
-        answer = self._link.call("create_multipart_upload", key, **declared)
-        upload: str = given(answer, "UploadId", key)
+        declared = s3_checksums.declare_algorithm(kind)
+        answer = self._link.call("POST", key, query={"uploads": ""}, headers=declared)
+        upload = text_of(answer.document, "UploadId", key)
         with self._lock:
             self._known[upload] = _Known(kind if declared else None)
         return upload
@@ -60,10 +80,8 @@ class Uploads:
         checksum = s3_checksums.compute(
             known.declared or ("md5" if kind in ALGORITHMS else kind), data
         )
-        params = {"UploadId": upload, "PartNumber": number}
-        with self._link.deliver(
-            "upload_part", key, params=params, checksum=checksum, body=data
-        ) as response:
+        query = {"uploadId": upload, "partNumber": str(number)}
+        with self._link.deliver("PUT", key, query=query, checksum=checksum, body=data) as response:
             response.read()
             etag = (response.headers.get("ETag") or "").strip('"')
         if not etag:
@@ -80,13 +98,14 @@ class Uploads:
         """Make the object of exactly these parts; that it is there already is no error."""
         try:
             known = self._find(key, upload, parts)
-            answer = self._link.call_patiently(
-                "complete_multipart_upload",
+            answer = self._link.call(
+                "POST",
                 key,
-                UploadId=upload,
-                MultipartUpload={"Parts": [_describe(part, known) for part in parts]},
+                query={"uploadId": upload},
+                body=write_parts(_describe(part, known) for part in parts),
+                patient=True,
             )
-            given(answer, "ETag", key)
+            etag_of(answer.document, key)
         except (UploadGone, FileNotFoundError) as error:  # a 404, with its reason or without
             if not self._is_there(key, parts):
                 raise UploadGone(str(error), hint=getattr(error, "hint", None)) from error
@@ -96,7 +115,7 @@ class Uploads:
         """Forget an upload, if it is there."""
         self._forget(upload)
         try:
-            self._link.call("abort_multipart_upload", key, UploadId=upload)
+            self._link.call("DELETE", key, query={"uploadId": upload})
         except (UploadGone, FileNotFoundError):
             return
 
@@ -110,30 +129,30 @@ class Uploads:
 
     def _list(self, key: str, upload: str) -> tuple[_Known, tuple[Part, ...]]:
         pages = tuple(self._pages(key, upload))
-        by_number: dict[int, list[Mapping[str, Any]]] = {}
-        for entry in (entry for page in pages for entry in page.get("Parts", ())):
-            by_number.setdefault(entry["PartNumber"], []).append(entry)
+        by_number: dict[int, list[_Entry]] = {}
+        for entry in (_read(node, key) for page in pages for node in page.findall("Part")):
+            by_number.setdefault(entry.number, []).append(entry)
         with self._lock:
             known = self._known.setdefault(upload, _Known(_read_declared(pages[0])))
             parts: list[Part] = []
             for number, entries in sorted(by_number.items()):
-                if entry := _newest(entries, known.checksums.get(number, ("", ""))[0]):
-                    part = Part(number, entry["Size"], _etag(entry))
-                    known.checksums[number] = (part.etag, _read_checksum(entry, known))
+                if held := _newest(entries, known.checksums.get(number, ("", ""))[0]):
+                    part = Part(number, held.size, held.etag)
+                    value = held.checksums.get(known.declared, "") if known.declared else ""
+                    known.checksums[number] = (part.etag, value)
                     parts.append(part)
         return known, tuple(parts)
 
-    def _pages(self, key: str, upload: str) -> Iterator[Mapping[str, Any]]:
-        marker = 0
+    def _pages(self, key: str, upload: str) -> Iterator[Element]:
+        query = {"uploadId": upload, "max-parts": "1000", "part-number-marker": "0"}
         while True:
-            page = self._link.call(
-                "list_parts", key, UploadId=upload, PartNumberMarker=marker, MaxParts=1_000
-            )
-            given(page, "UploadId", key)
+            page = self._link.call("GET", key, query=query).document
+            text_of(page, "UploadId", key)
             yield page
-            if not page.get("IsTruncated") or not page.get("Parts"):
+            parts = page.findall("Part")
+            if not is_truncated(page) or not parts:
                 return
-            marker = page["Parts"][-1]["PartNumber"]
+            query["part-number-marker"] = text_of(parts[-1], "PartNumber", key)
 
     def _forget(self, upload: str) -> None:
         with self._lock:
@@ -142,7 +161,7 @@ class Uploads:
     def _is_there(self, key: str, parts: Sequence[Part]) -> bool:
         """Tell whether the object of these parts exists: a Complete that was repeated."""
         try:
-            with self._link.deliver("head_object", key) as response:
+            with self._link.deliver("HEAD", key) as response:
                 size, etag = response.length, (response.headers.get("ETag") or "").strip('"')
         except FileNotFoundError:
             return False
@@ -152,8 +171,8 @@ class Uploads:
         return expected is None or not _MULTIPART_ETAG.fullmatch(etag) or etag == expected
 
 
-def _describe(part: Part, known: _Known) -> dict[str, Any]:
-    described: dict[str, Any] = {"PartNumber": part.number, "ETag": part.etag}
+def _describe(part: Part, known: _Known) -> dict[str, str | int]:
+    described: dict[str, str | int] = {"PartNumber": part.number, "ETag": part.etag}
     value = known.checksums[part.number][1] if _is_known(part, known) else ""
     if known.declared and value:
         described[f"Checksum{ALGORITHMS[known.declared]}"] = value
@@ -164,30 +183,32 @@ def _is_known(part: Part, known: _Known) -> bool:
     return known.checksums.get(part.number, ("", ""))[0] == part.etag
 
 
-def _read_declared(page: Mapping[str, Any]) -> ChecksumKind | None:
-    declared = page.get("ChecksumAlgorithm")
+def _read_declared(page: Element) -> ChecksumKind | None:
+    declared = page.findtext("ChecksumAlgorithm")
     return next((kind for kind, name in ALGORITHMS.items() if name == declared), None)
 
 
-def _newest(entries: Sequence[Mapping[str, Any]], sent: str) -> Mapping[str, Any] | None:
+def _read(part: Element, key: str) -> _Entry:
+    values = {kind: part.findtext(f"Checksum{name}", "") for kind, name in ALGORITHMS.items()}
+    return _Entry(
+        number=number_of(part, "PartNumber", key),
+        size=number_of(part, "Size", key),
+        etag=etag_of(part, key),
+        modified=moment_of(part, "LastModified", key),
+        checksums=values,
+    )
+
+
+def _newest(entries: Sequence[_Entry], sent: str) -> _Entry | None:
     """Return the entry that counts where a part was sent again: SeaweedFS lists them all.
 
     None where that cannot be told: then the part counts as missing, and is sent once more.
     """
-    if mine := [entry for entry in entries if _etag(entry) == sent]:
+    if mine := [entry for entry in entries if entry.etag == sent]:
         return mine[0]
-    last = max(entry["LastModified"] for entry in entries)
-    newest = [entry for entry in entries if entry["LastModified"] == last]
-    return newest[0] if len({_etag(entry) for entry in newest}) == 1 else None
-
-
-def _etag(entry: Mapping[str, Any]) -> str:
-    etag: str = entry["ETag"]
-    return etag.strip('"')
-
-
-def _read_checksum(entry: Mapping[str, Any], known: _Known) -> str:
-    return entry.get(f"Checksum{ALGORITHMS[known.declared]}", "") if known.declared else ""
+    last = max(entry.modified for entry in entries)
+    newest = [entry for entry in entries if entry.modified == last]
+    return newest[0] if len({entry.etag for entry in newest}) == 1 else None
 
 
 def _multipart_etag(parts: Sequence[Part]) -> str | None:

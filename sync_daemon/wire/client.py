@@ -1,6 +1,6 @@
 """Moves bytes over HTTP/1.1 without copying them: one request, one answer, pooled connections.
 
-The clients inside huggingface_hub and boto3 copy every body several times. Here a body is
+The client inside huggingface_hub copies every body several times, as boto3's would. Here a body is
 received straight into the caller's buffer and sent straight from it; everything else
 (redirects, retries, what a status means) is the caller's business; `proxies` and `trust` say
 which way it goes and whose certificates are believed.
@@ -86,23 +86,31 @@ class Http:
         *,
         headers: Mapping[str, str] = _NO_HEADERS,
         body: Body | None = None,
+        repeat: bool = True,
     ) -> Response:
         """Send one request and return its answer, whatever its status; no redirects.
 
-        The target goes out exactly as it stands in `url`. Raises OriginUnavailable or
-        StoreUnavailable when no answer comes, ValueError for a URL or a header that cannot be
-        sent, and what the governor raises.
+        The target goes out exactly as it stands in `url`. Where an idle connection turns out
+        to be closed, the request is sent again unless `repeat` forbids it. Raises
+        OriginUnavailable or StoreUnavailable when no answer comes, ValueError for a URL or a
+        header that cannot be sent, and what the governor raises.
         """
         if self.governor is None:
-            return self.send(method, url, headers, body)
+            return self.send(method, url, headers, body, repeat=repeat)
         place, target = parse_url(url)
         with self.governor.before(place.authority, target) as turn:
-            response = self.send(method, url, headers, body)
+            response = self.send(method, url, headers, body, repeat=repeat)
             turn.after(response.status, response.headers)
             return response
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        *,
+        repeat: bool = True,
     ) -> Response:
         """Do what `request` does for whoever asks the governor by himself."""
         place, target = parse_url(url)
@@ -114,6 +122,8 @@ class Http:
             answer = self._try_reused(channel, method, target, fields, view)
             if answer is not None:
                 return self._answered(channel, answer, url)
+            if not repeat:
+                raise self.failure(place, ConnectionResetError())
         channel = self._new_channel(place)
         try:
             self._connect(channel)

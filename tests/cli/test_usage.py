@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sync_daemon.cli.call import exit_code
 from sync_daemon.cli.command import EXIT_CODES
-from sync_daemon.cli.main import exit_code, main
+from sync_daemon.cli.main import main
 from sync_daemon.cli.verbs import all_commands
 from sync_daemon.domain import errors
 from tests.cli.conftest import Cli

@@ -13,7 +13,7 @@ import pytest
 
 from sync_daemon.cli.main import main
 from sync_daemon.stores.minio_admin import ServerFacts, ask_server
-from sync_daemon.stores.minio_keys import Keys
+from sync_daemon.stores.s3_sign import SigningKeys
 from tests.support.certificates import make_certificate
 from tests.support.servers import (
     ACCESS_KEY,
@@ -340,25 +340,23 @@ def test_doctor_tells_everything_of_a_minio(mirror: Mirror, minio_server: S3Serv
     assert SECRET_KEY not in json.dumps(document)
 
 
-@pytest.mark.parametrize(
-    "keys", [Keys(ACCESS_KEY, "wrong", None, ""), Keys("nobody", "wrong", None, "")]
-)
+@pytest.mark.parametrize("keys", [SigningKeys(ACCESS_KEY, "wrong"), SigningKeys("nobody", "wrong")])
 def test_keys_without_administration_rights_learn_nothing(
-    minio_server: S3Server, keys: Keys
+    minio_server: S3Server, keys: SigningKeys
 ) -> None:
     assert ask_server(minio_server.endpoint, keys) == ServerFacts()
 
 
 def test_a_minio_tells_space_and_the_life_of_uploads(minio_server: S3Server) -> None:
     keep_uploads_for_a_day(minio_server)
-    facts = ask_server(minio_server.endpoint, Keys(ACCESS_KEY, SECRET_KEY, None, ""))
+    facts = ask_server(minio_server.endpoint, SigningKeys(ACCESS_KEY, SECRET_KEY))
     assert facts.uploads_expire == timedelta(hours=24)
     assert facts.free_bytes
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://127.0.0.1:9/below"])
 def test_a_server_that_is_not_there_tells_nothing(endpoint: str) -> None:
-    assert ask_server(endpoint, Keys(ACCESS_KEY, SECRET_KEY, None, "")) == ServerFacts()
+    assert ask_server(endpoint, SigningKeys(ACCESS_KEY, SECRET_KEY)) == ServerFacts()
 
 
 def test_a_server_that_is_no_minio_is_fine(mirror: Mirror, moto_server: S3Server) -> None:

@@ -25,7 +25,8 @@ import pytest
 from sync_daemon import bootstrap
 from sync_daemon.config import Settings
 from sync_daemon.config.load import load
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_UNREACHABLE, RunReport, VersionReport
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_UNREACHABLE
+from sync_daemon.domain.report import RunReport, VersionReport
 from sync_daemon.engine.run import Engine
 from sync_daemon.engine.tools import How
 from sync_daemon.ports import Emit, ObjectStore

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from sync_daemon.cli.main import exit_code
+from sync_daemon.cli.call import exit_code
 from sync_daemon.domain.errors import SyncError
-from sync_daemon.domain.report import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, EXIT_UNREACHABLE
+from sync_daemon.domain.exits import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, EXIT_UNREACHABLE
 from sync_daemon.engine.limits import MIB, Limits
 from sync_daemon.engine.run import Engine
 from sync_daemon.engine.tools import How

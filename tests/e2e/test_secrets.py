@@ -36,6 +36,7 @@ TOKEN = "hf_tokenOFtheHUB0123456789"
 PROXY = "pr0xy/p@ss word"
 HEADER = "header-s3cret-of-the-server"
 ACCESS, SECRET = "AKIAACCESSOFTHESTORE", "s3cretKEY/of+the=store0123456789"
+PROFILE = f"[default]\naws_access_key_id = {ACCESS}\naws_secret_access_key = {SECRET}\n"
 WEBHOOK = "webhook-s3cret-0123"
 ALERT_USER, ALERT_TOKEN = "al3rt-p@ssword", "T0KEN0ftheCHATservice"
 MANAGER, MANAGER_PATH = "manag3r-passw0rd", "pathTOKEN0987654321"
@@ -74,10 +75,15 @@ class Stage:
     written: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.daemon = Daemon(
-            self.folder / "mirror.yaml",
-            {"S3_SECRET": SECRET, "HF_TOKEN": TOKEN, "PROXY_PASSWORD": quote(PROXY, safe="")},
-        )
+        profiles = self.folder / "profiles"
+        profiles.write_text(PROFILE)
+        variables = {
+            "S3_SECRET": SECRET,
+            "HF_TOKEN": TOKEN,
+            "PROXY_PASSWORD": quote(PROXY, safe=""),
+            "AWS_SHARED_CREDENTIALS_FILE": str(profiles),
+        }
+        self.daemon = Daemon(self.folder / "mirror.yaml", variables)
         (self.folder / "token").write_text(FROM_FILE + "\n")
         self.place = Bucket(
             make_client(S3Server("s3", self.s3.endpoint, ACCESS, SECRET)), BUCKET, "secrets/"
@@ -227,6 +233,8 @@ def fail_around_it(stage: Stage) -> None:
         stage.write(good, store=store | wrong)
         stage.look("run-once")
         stage.look("doctor")
+    stage.write(good, store={name: store[name] for name in ("url", "endpoint")})
+    stage.run("doctor")  # with the keys that boto3 finds
     alerts = {
         "urls": [f"json://me:{quote(ALERT_USER, safe='')}@{nobody}/{ALERT_TOKEN}"],
         "alertmanager": f"http://am:{MANAGER}@{nobody}/{MANAGER_PATH}",
@@ -285,7 +293,6 @@ def must_have_been_there(stage: Stage, everything: dict[str, bytes], signatures:
     log = b"".join(text for name, text in everything.items() if name.startswith("sync.log"))
     for logger in ("botocore", "urllib3"):
         assert b'"logger": "%s' % logger.encode() in log, logger
-    assert b"Signature=***" in log or b"Signature=***" in b"".join(everything.values())
     assert len(signatures) > 3
     assert stage.hub.authorized("api")
     assert stage.proxy.passed

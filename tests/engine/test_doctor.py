@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -26,7 +26,6 @@ from sync_daemon.engine.limits import Limits
 from sync_daemon.ports import Capabilities, Content, Origin
 from sync_daemon.stores.memory import MemoryStore
 from sync_daemon.stores.minio_admin import parse_length
-from sync_daemon.stores.minio_keys import Keys, find_keys
 from sync_daemon.stores.minio_space import usable_bytes
 from tests.support.fakes import FakeClock, FakeOrigin
 from tests.support.stores import StoreThatMayBeDown
@@ -276,31 +275,3 @@ def test_parity_takes_its_share_of_the_free_space(info: Any, expected: int | Non
 )
 def test_lengths_are_read_as_go_writes_them(text: str, hours: float | None) -> None:
     assert parse_length(text) == (None if hours is None else timedelta(hours=hours))
-
-
-def test_given_keys_are_taken_and_never_shown() -> None:
-    found = find_keys("access-1", "secret-1")
-    assert found == Keys("access-1", "secret-1", None, "the configuration")
-    assert "access-1" not in repr(found)
-    assert "secret-1" not in repr(found)
-
-
-@pytest.fixture
-def no_credentials(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return monkeypatch.setenv
-
-
-def test_without_keys_the_ones_of_boto3_are_found(
-    no_credentials: Callable[[str, str], None],
-) -> None:
-    assert find_keys(None, None) is None
-    no_credentials("AWS_ACCESS_KEY_ID", "access-2")
-    no_credentials("AWS_SECRET_ACCESS_KEY", "secret-2")
-    found = find_keys(None, None)
-    assert found is not None
-    assert (found.access, found.source) == ("access-2", "boto3 (env)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from botocore import exceptions as boto
 
 from sync_daemon.domain.errors import (
     PreconditionFailed,
@@ -12,7 +11,7 @@ from sync_daemon.domain.errors import (
     StoreUnavailable,
     UploadGone,
 )
-from sync_daemon.stores.s3_errors import parse_refusal, refusal_of, translate, translate_boto
+from sync_daemon.stores.s3_errors import parse_refusal, translate
 
 REFUSED = (
     (403, "AccessDenied"),
@@ -101,45 +100,3 @@ def test_a_body_that_is_no_error_document_does_no_harm() -> None:
     refusal = parse_refusal(400, b"<html><Code>a b</Code>\xff" * 100, "soon", None)
     assert (refusal.code, refusal.retry_after) == ("", None)
     assert isinstance(translate(refusal, "key"), StoreRefused)
-
-
-def test_an_error_of_boto3_is_read_by_the_same_table() -> None:
-    error = boto.ClientError(
-        {
-            "Error": {"Code": "SlowDown", "Message": "secret words"},
-            "ResponseMetadata": {  # type: ignore[typeddict-item]
-                "HTTPStatusCode": 503,
-                "HTTPHeaders": {"retry-after": "3"},
-            },
-        },
-        "PutObject",
-    )
-    translated = translate(refusal_of(error), "key")
-    assert isinstance(translated, StoreUnavailable)
-    assert translated.retry_after == 3
-    assert "secret words" not in str(translated)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (
-            boto.EndpointConnectionError(endpoint_url="http://h/?X-Amz-Signature=s"),
-            StoreUnavailable,
-        ),
-        (boto.ReadTimeoutError(endpoint_url="http://h"), StoreUnavailable),
-        (boto.ConnectTimeoutError(endpoint_url="http://h"), StoreUnavailable),
-        (boto.SSLError(endpoint_url="https://h", error=OSError("bad")), StoreUnavailable),
-        (boto.ConnectionClosedError(endpoint_url="http://h"), StoreUnavailable),
-        (boto.NoCredentialsError(), StoreRefused),
-        (boto.PartialCredentialsError(provider="env", cred_var="x"), StoreRefused),
-        (boto.ProfileNotFound(profile="x"), StoreRefused),
-    ],
-)
-def test_trouble_before_an_answer_is_translated_without_the_url(
-    error: boto.BotoCoreError, kind: type[Exception]
-) -> None:
-    translated = translate_boto(error, "key")
-    assert type(translated) is kind
-    assert translated.hint
-    assert "Signature" not in str(translated)

@@ -62,7 +62,7 @@ WRITES = (LOCK, UNLOCK, JOURNAL, BLOB, PART, MANIFEST, POINTER, REPORT)
 EFFECTIVE = (*WRITES, CREATE, COMPLETE, COPY, FORGET)
 EVERYWHERE = (PROBE, *READS, *LISTS, HEAD, *EFFECTIVE)
 WIRES = (CURRENT, SHELF, PART, COMPLETE, POINTER)
-"""One place of each way to ask: presigned or by boto3, with a body to read or to write."""
+"""One place of each way to ask: signed with its body or without, with one to read or to write."""
 REPEATED = (PROBE, PART, CREATE, *WRITES)
 """Several requests of the kind go out before, or although, one was refused."""
 

@@ -1,0 +1,115 @@
+"""Keys, region and endpoint: what is said is taken, and boto3 finds the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sync_daemon.domain.errors import ConfigurationError, StoreRefused
+from sync_daemon.stores.s3_account import Account
+from sync_daemon.stores.s3_sign import SigningKeys
+
+PROFILES = """
+[default]
+aws_access_key_id = access-3
+aws_secret_access_key = secret-3
+aws_session_token = token-3
+[other]
+aws_access_key_id = access-4
+aws_secret_access_key = secret-4
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Nothing is known: no keys, no profiles, no metadata service."""
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    for name in ("CREDENTIAL_EXPIRATION", "DEFAULT_REGION", "ENDPOINT_URL", "ENDPOINT_URL_S3"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return monkeypatch
+
+
+def test_given_keys_are_taken_and_never_shown(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_ACCESS_KEY_ID", "access-2")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "secret-2")
+    found = Account("s3://b", access_key="access-1", secret_key="secret-1").keys()
+    assert found == SigningKeys("access-1", "secret-1", source="the configuration")
+    assert "access-1" not in repr(found)
+    assert "secret-1" not in repr(found)
+
+
+def test_without_any_keys_it_is_said_what_to_do() -> None:
+    with pytest.raises(StoreRefused, match="s3://b: no credentials were found") as caught:
+        Account("s3://b").keys()
+    assert "AWS_ACCESS_KEY_ID" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("token", [None, "token-2"])
+def test_keys_of_the_environment_come_with_their_token(
+    environment: pytest.MonkeyPatch, token: str | None
+) -> None:
+    environment.setenv("AWS_ACCESS_KEY_ID", "access-2")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "secret-2")
+    if token:
+        environment.setenv("AWS_SESSION_TOKEN", token)
+    found = Account("s3://b").keys()
+    assert found == SigningKeys("access-2", "secret-2", token, source="the environment")
+
+
+def test_half_of_the_keys_is_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_ACCESS_KEY_ID", "access-2")
+    with pytest.raises(StoreRefused, match="AWS_SECRET_ACCESS_KEY"):
+        Account("s3://b").keys()
+
+
+@pytest.mark.parametrize(("profile", "number"), [("default", "3"), ("other", "4")])
+def test_keys_of_a_profile_are_found(
+    environment: pytest.MonkeyPatch, tmp_path: Path, profile: str, number: str
+) -> None:
+    (tmp_path / "credentials").write_text(PROFILES)
+    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    environment.setenv("AWS_PROFILE", profile)
+    found = Account("s3://b").keys()
+    assert (found.access_key, found.secret_key) == (f"access-{number}", f"secret-{number}")
+    assert found.token == ("token-3" if number == "3" else None)
+    assert found.source == "boto3 (shared-credentials-file)"
+
+
+def test_an_unknown_profile_is_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_PROFILE", "absent")
+    with pytest.raises(StoreRefused, match="absent"):
+        Account("s3://b").keys()
+
+
+def test_the_region_is_the_one_that_is_said_first(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The YAML's, the environment's, a profile's, and S3's own."""
+    assert Account("s3://b").region == "us-east-1"
+    (tmp_path / "config").write_text("[default]\nregion = eu-north-1\n")
+    environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert Account("s3://b").region == "eu-north-1"
+    environment.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    assert Account("s3://b").region == "eu-west-3"
+    assert Account("s3://b", region="eu-south-2").region == "eu-south-2"
+
+
+def test_the_endpoint_of_a_region_is_the_one_that_boto3_knows(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    assert Account("s3://b", endpoint="http://h:1").endpoint == "http://h:1"
+    known = Account("s3://b", region="eu-west-3").endpoint
+    assert known == "https://s3.eu-west-3.amazonaws.com"
+    assert Account("s3://b", region="cn-north-1").endpoint.endswith(".amazonaws.com.cn")
+    environment.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
+    assert Account("s3://b").endpoint == "http://127.0.0.1:9000"
+
+
+def test_a_region_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="s3://b: the S3 client cannot be set up"):
+        _ = Account("s3://b", region="a b").endpoint
