@@ -11,13 +11,14 @@ import os
 from functools import cached_property
 from typing import Any
 
-from sync_daemon.domain.errors import ConfigurationError, StoreRefused
+from sync_daemon.domain.errors import ConfigurationError, StoreRefused, StoreUnavailable
 from sync_daemon.stores.s3_sign import SigningKeys
 
 HOME_REGION = "us-east-1"
 """What S3 and MinIO take where no region is said."""
 
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
+_SERVICE = "check the way to the service that gives temporary keys (STS, the metadata service)"
 _PROFILES = (
     ("AWS_CONFIG_FILE", "~/.aws/config"),
     ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
@@ -42,7 +43,8 @@ class Account:
         self._given = _given_keys(access_key, secret_key)
 
     def keys(self) -> SigningKeys:
-        """Return the keys of this moment. Raises StoreRefused where there are none."""
+        """Return the keys of this moment. Raises StoreRefused where there are none, and
+        StoreUnavailable where the service that gives them does not answer."""
         return self._given or self._find_keys()
 
     @cached_property
@@ -59,12 +61,19 @@ class Account:
         return self._endpoint or self._find_endpoint()
 
     def _find_keys(self) -> SigningKeys:
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - rarely
+        from botocore.exceptions import (  # noqa: PLC0415 - rarely
+            BotoCoreError,
+            ClientError,
+            HTTPClientError,
+        )
 
         try:
             found = self._session.get_credentials()
             frozen = found.get_frozen_credentials() if found else None
-        except BotoCoreError as error:
+        except HTTPClientError as error:
+            message = f"{self._subject}: no credentials, {type(error).__name__} on the way to them"
+            raise StoreUnavailable(message, hint=_SERVICE) from error
+        except (BotoCoreError, ClientError) as error:
             message = f"{self._subject}: {type(error).__name__}: {error}"
             raise StoreRefused(message, hint=_CREDENTIALS) from error
         if found is None or frozen is None or not frozen.access_key or not frozen.secret_key:

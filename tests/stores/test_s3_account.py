@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from sync_daemon.domain.errors import ConfigurationError, StoreRefused
+from sync_daemon.domain.errors import ConfigurationError, StoreRefused, StoreUnavailable
 from sync_daemon.stores.s3_account import Account
 from sync_daemon.stores.s3_sign import SigningKeys
+from tests.support.servers import S3Server
 
 PROFILES = """
 [default]
@@ -84,6 +87,37 @@ def test_an_unknown_profile_is_refused(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AWS_PROFILE", "absent")
     with pytest.raises(StoreRefused, match="absent"):
         Account("s3://b").keys()
+
+
+ROLE = """
+[default]
+aws_access_key_id = access-5
+aws_secret_access_key = secret-5
+[profile role]
+role_arn = arn:aws:iam::123456789012:role/mirror
+source_profile = default
+region = eu-west-3
+"""
+
+
+def test_keys_of_a_role_end_and_its_service_may_be_away(
+    environment: pytest.MonkeyPatch, tmp_path: Path, moto_server: S3Server
+) -> None:
+    (tmp_path / "config").write_text(ROLE)
+    environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    environment.setenv("AWS_PROFILE", "role")
+    environment.setenv("AWS_ENDPOINT_URL_STS", moto_server.endpoint)
+    found = Account("s3://b").keys()
+    assert (found.source, bool(found.token)) == ("boto3 (assume-role)", True)
+    assert found.until is not None
+    assert found.until > datetime.now(UTC)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        environment.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        environment.setenv("AWS_MAX_ATTEMPTS", "1")
+        with pytest.raises(StoreUnavailable, match="EndpointConnectionError") as caught:
+            Account("s3://b").keys()
+    assert "STS" in str(caught.value.hint)
 
 
 def test_the_region_is_the_one_that_is_said_first(
