@@ -61,19 +61,15 @@ class Account:
         return self._endpoint or self._find_endpoint()
 
     def _find_keys(self) -> SigningKeys:
-        from botocore.exceptions import (  # noqa: PLC0415 - rarely
-            BotoCoreError,
-            ClientError,
-            HTTPClientError,
-        )
+        from botocore import exceptions as boto  # noqa: PLC0415 - rarely
 
         try:
             found = self._session.get_credentials()
             frozen = found.get_frozen_credentials() if found else None
-        except HTTPClientError as error:
+        except (boto.HTTPClientError, boto.ConnectionError) as error:
             message = f"{self._subject}: no credentials, {type(error).__name__} on the way to them"
             raise StoreUnavailable(message, hint=_SERVICE) from error
-        except (BotoCoreError, ClientError) as error:
+        except (boto.BotoCoreError, boto.ClientError) as error:
             message = f"{self._subject}: {type(error).__name__}: {error}"
             raise StoreRefused(message, hint=_CREDENTIALS) from error
         if found is None or frozen is None or not frozen.access_key or not frozen.secret_key:
