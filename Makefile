@@ -7,7 +7,7 @@ CLIENTS := hub0 hub1 transformers s3
 RESULTS := benchmarks/results
 DEMO   := $(BIN)/sync-daemon --config config/demo/mirror.yaml
 
-.PHONY: help demo demo-daemon soak systemd test clients embedding peers check faults fmt minio lock bench bench-all clean
+.PHONY: help demo demo-daemon soak systemd test clients embedding peers check stores faults fmt minio lock bench bench-all clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -37,6 +37,9 @@ peers: $(VENV)/.bench $(VENV)/clients/olah/.ready ## install the peers of the be
 
 embedding: $(VENV)/.dev minio $(VENV)/clients/torch/.ready ## load real weights by torch, through the gateway and as vLLM from the bucket (5 GB to install)
 	SYNC_DAEMON_REQUIRE_CLIENTS=1 SYNC_DAEMON_WITH_TORCH=1 $(BIN)/pytest -s tests/clients/test_embedding.py tests/clients/test_vllm_loader.py
+
+stores: $(VENV)/.dev ## prove an S3 server of yours, one for trials: make stores ENDPOINT=http://host:port, keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+	SYNC_DAEMON_TEST_S3=$(ENDPOINT) $(BIN)/pytest -n 1 -k named tests/stores
 
 faults: $(VENV)/.dev minio ## print what comes of every kind of trouble with an origin, and with a store
 	$(BIN)/pytest -s tests/e2e/test_bad_origins.py tests/e2e/test_bad_stores.py

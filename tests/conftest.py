@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.servers import S3Server, find_minio, run_minio, run_moto, run_seaweedfs
+from tests.support.servers import (
+    S3Server,
+    find_minio,
+    run_minio,
+    run_moto,
+    run_seaweedfs,
+    use_named,
+)
 
 NO_MINIO = "there is no MinIO server"
 
@@ -32,6 +39,12 @@ def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]
 @pytest.fixture(scope="session")
 def seaweedfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with run_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def named_server() -> Iterator[S3Server]:
+    with use_named() as server:
         yield server
 
 

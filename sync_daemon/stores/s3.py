@@ -32,6 +32,7 @@ from sync_daemon.stores.s3_copy import CopyLimits
 from sync_daemon.stores.s3_errors import AGAIN, ForeignAnswer, Refusal, foreign, is_lost, translate
 from sync_daemon.stores.s3_link import (
     PATIENCE,
+    SUCCESS,
     Access,
     Addressing,
     Answer,
@@ -47,7 +48,6 @@ from sync_daemon.wire import Response
 _KEY_BYTES = 1024
 _LARGE = 1024**2
 """Bytes from which an object is a blob, and copying it costs more than asking whose it is."""
-_SUCCESS = range(200, 300)
 
 
 class S3Store:
@@ -165,7 +165,7 @@ class S3Store:
             checksum=self._name_checksum(data),
             body=data,
         )
-        if response.status in _SUCCESS:
+        if response.status in SUCCESS:
             with response:
                 response.read()
                 return _etag(response, key)
@@ -223,9 +223,11 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
         try:
-            self._link.call("DELETE", key)
+            answer = self._link.call("DELETE", key)
         except FileNotFoundError:
             return
+        if answer.document.tag:  # S3 says nothing more
+            raise foreign(key)
 
     def copy(self, source: str, target: str) -> None:
         """Copy inside the store: one request up to 5 GiB, in parts above."""
@@ -326,7 +328,7 @@ def _etag(response: Response | Answer, key: str) -> str:
 def _modified(response: Response, key: str) -> datetime:
     try:
         return parsedate_to_datetime(response.headers.get("Last-Modified") or "").astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         message = f"{key}: the store's answer has no usable Last-Modified"
         raise StoreUnavailable(message) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sync_daemon.stores.s3_account import HOME_REGION
-from sync_daemon.stores.s3_errors import Refusal, translate
+from sync_daemon.stores.s3_errors import Refusal, foreign, translate
 from sync_daemon.stores.s3_link import Link
 from sync_daemon.stores.s3_xml import is_truncated, text_of, write_place
 
@@ -43,7 +43,10 @@ def count_uploads(link: Link) -> int | None:
         count += len(page.findall("Upload"))
         if not is_truncated(page):
             return count
-        query |= {
+        markers = {
             "key-marker": text_of(page, "NextKeyMarker", link.url),
             "upload-id-marker": text_of(page, "NextUploadIdMarker", link.url),
         }
+        if markers.items() <= query.items():
+            raise foreign(link.url)  # it would go on for ever
+        query |= markers

@@ -39,17 +39,17 @@ def compute(kind: ChecksumKind, data: Buffer) -> Checksum:
     """Return the checksum of `data` as the server is to be told."""
     if kind == "none":
         return NONE
-    return declare(kind, _encode(_DIGESTS[kind](data)))
+    return _declare(kind, _encode(_DIGESTS[kind](data)))
 
 
 def compute_wrong(kind: ChecksumKind, data: Buffer) -> Checksum:
     """Return a checksum that `data` does not have: an honest server refuses it."""
     digest = bytearray(_DIGESTS[kind](data))
     digest[0] ^= 0xFF
-    return declare(kind, _encode(digest))
+    return _declare(kind, _encode(digest))
 
 
-def declare(kind: ChecksumKind, value: str) -> Checksum:
+def _declare(kind: ChecksumKind, value: str) -> Checksum:
     """Return a checksum whose value is known already."""
     if kind == "md5":
         return Checksum({"Content-MD5": value}, value)

@@ -15,7 +15,7 @@ from sync_daemon import meter
 from sync_daemon.domain.errors import Interrupted
 from sync_daemon.stores.s3_errors import Refusal
 from sync_daemon.stores.s3_link import Answer, Link
-from sync_daemon.stores.s3_xml import etag_of, text_of, write_parts
+from sync_daemon.stores.s3_xml import check_completed, etag_of, text_of, write_parts
 
 _PARALLEL = 4
 
@@ -52,7 +52,7 @@ def copy(
         answer = link.call(
             "POST", target, query={"uploadId": upload}, body=write_parts(parts), patient=True
         )
-        etag_of(answer.document, target)
+        check_completed(answer.document, target)
     except BaseException:
         link.ask("DELETE", target, query={"uploadId": upload})
         raise

@@ -1,7 +1,7 @@
 """What an S3 server's refusals mean to us: one table.
 
-Messages name the code and what it means; never a URL, because a presigned one holds a
-signature, and never what the server wrote besides its code.
+Messages name the code and what it means; never a URL, because a signed link bears rights, and
+never what the server wrote besides its code.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sync_daemon.domain.errors import (
 
 _CODE = re.compile(rb"<Code>([A-Za-z0-9_.-]{1,80})</Code>")
 _REGION = re.compile(rb"<Region>([A-Za-z0-9-]{1,40})</Region>")
+_REGION_NAME = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 AGAIN = "run again: it reads first what the other one wrote"
 _KEYS = "check the access key, the secret key and the policy that is attached to them"
@@ -33,7 +34,7 @@ _REGION_HINT = "set the store's region to the one of the bucket"
 _FAULT = "the next run goes on; if it lasts, see the store's log, its disks and what is before it"
 _SEE = "see the store's log for the reason"
 _PARTS = "the next run sends the file again; if it lasts, see the store's log"
-_GONE = "the next run sends the file again; let the store keep unfinished uploads for longer"
+GONE = "the next run sends the file again; let the store keep unfinished uploads for longer"
 _FOREIGN = "is store.endpoint right, and what is before it up?"
 
 _PROXY = "check store.proxy or the proxy variables; off goes straight to the store"
@@ -50,6 +51,7 @@ _REFUSALS = {
     "RequestTimeTooSkewed": ("the clocks differ", _CLOCK),
     "RequestExpired": ("the clocks differ", _CLOCK),
     "PermanentRedirect": ("the bucket is in another region", _REGION_HINT),
+    "TemporaryRedirect": ("the bucket is in another region", _REGION_HINT),
     "AuthorizationHeaderMalformed": ("the region is wrong", _REGION_HINT),
     "AuthorizationQueryParametersError": ("the region is wrong", _REGION_HINT),
     "IllegalLocationConstraintException": ("the region is wrong", _REGION_HINT),
@@ -65,6 +67,7 @@ _REFUSALS = {
 }
 _BY_STATUS = {
     301: "PermanentRedirect",
+    307: "TemporaryRedirect",
     401: "AccessDenied",
     403: "AccessDenied",
     407: "ProxyAuthenticationRequired",
@@ -119,6 +122,8 @@ def parse_refusal(
     code = _CODE.search(body)
     found = _REGION.search(body)
     place = found[1].decode() if found else region
+    if not _REGION_NAME.fullmatch(place or ""):
+        place = None
     name = code[1].decode() if code else ""
     return Refusal(status, name, _seconds(retry_after), place, not (name or request_id))
 
@@ -133,7 +138,7 @@ def translate(  # noqa: PLR0911 - a table with a word to each line
         return StoreFull(f"{said}: the store is full", hint="add space or quota")
     if code == "NoSuchUpload":
         message = f"{said}: the store does not know this upload (any more)"
-        return UploadGone(message, hint=_GONE)
+        return UploadGone(message, hint=GONE)
     if code == "PreconditionFailed" or status == 412:  # noqa: PLR2004
         return PreconditionFailed(f"{said}: another writer was first", hint=AGAIN)
     if code in _DAMAGED:

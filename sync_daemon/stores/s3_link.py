@@ -8,6 +8,7 @@ is timed by the server's clock and, when it is an error, translated by one table
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http.client import HTTPMessage
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
@@ -28,15 +30,19 @@ from sync_daemon.stores.s3_errors import Refusal, foreign, parse_refusal, transl
 from sync_daemon.stores.s3_sign import UNSIGNED, Site, make_url, sign_link, sign_request
 from sync_daemon.stores.s3_xml import parse_document
 from sync_daemon.wire import Http, Response
+from sync_daemon.wire.places import parse_url
 
 Addressing = Literal["auto", "path", "virtual"]
 
 PATIENCE = 300.0
 """Seconds to wait for a server that puts parts together or copies."""
+SUCCESS = range(200, 300)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_SUCCESS = range(200, 300)
 _WRITING = frozenset({"PUT", "POST"})
+_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_LABELS = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PIECE = 64 * 1024
+_ODD = "check the keys (no line breaks, no letters beyond ASCII) and store.endpoint"
 _LONGEST = 64 * 1024**2
 """Bytes of an answer in XML: a page of 1,000 keys takes 2 MB at most."""
 
@@ -82,6 +88,7 @@ class Link:
             secret_key=secret_key,
         )
         self._http = self._open(access.read_timeout)
+        self._patient_http = self._open(max(access.patience, access.read_timeout))
         self._seen: tuple[datetime, float] | None = None
 
     @property
@@ -133,7 +140,7 @@ class Link:
             body=body or None,
             repeat=repeat,
         )
-        if response.status not in _SUCCESS:
+        if response.status not in SUCCESS:
             return read_refusal(response, repeat=repeat)
         with response:
             data = read_body(response, _LONGEST)
@@ -158,7 +165,7 @@ class Link:
         response = self.send(
             method, key, query=query, headers=headers, checksum=checksum, body=body
         )
-        if response.status in _SUCCESS:
+        if response.status in SUCCESS:
             return response
         raise translate(read_refusal(response), key)
 
@@ -206,8 +213,7 @@ class Link:
     def close(self) -> None:
         """Close the idle connections."""
         self._http.close()
-        if "_patient_http" in self.__dict__:
-            self._patient_http.close()
+        self._patient_http.close()
 
     def _request(
         self,
@@ -221,17 +227,17 @@ class Link:
         body: Buffer | None,
         repeat: bool = True,
     ) -> Response:
-        url = make_url(self._site, None if key is None else self.name(key), query)
-        signed = sign_request(
-            self._account.keys(),
-            self.region,
-            method,
-            url,
-            now=datetime.now(UTC),
-            headers=headers,
-            payload=payload,
-        )
-        response = http.request(method, url, headers=signed, body=body, repeat=repeat)
+        keys = self._account.keys()
+        try:
+            url = make_url(self._site, None if key is None else self.name(key), query)
+            now = datetime.now(UTC)
+            signed = sign_request(
+                keys, self.region, method, url, now=now, headers=headers, payload=payload
+            )
+            response = http.request(method, url, headers=signed, body=body, repeat=repeat)
+        except ValueError:  # its text may hold a part of what cannot be sent
+            message = f"{key or self.url}: a header or an address that cannot be sent"
+            raise StoreRefused(message, hint=_ODD) from None
         self._note_time(response.headers.get("Date"))
         return response
 
@@ -247,14 +253,11 @@ class Link:
     def _site(self) -> Site:
         access, endpoint = self.access, self._account.endpoint
         host = urlsplit(endpoint).hostname or ""
-        virtual = access.addressing == "virtual"
+        wanted = access.addressing == "virtual"
         if access.addressing == "auto" and access.endpoint is None:
-            virtual = "amazonaws.com" in host and "." not in access.bucket
+            wanted = "amazonaws.com" in host
+        virtual = wanted and _can_be_virtual(access.bucket, endpoint)
         return Site(endpoint, access.bucket, self.region, virtual=virtual)
-
-    @cached_property
-    def _patient_http(self) -> Http:
-        return self._open(max(self.access.patience, self.access.read_timeout))
 
     def _open(self, read_timeout: float) -> Http:
         access = self.access
@@ -307,10 +310,23 @@ def _elapsed() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def _can_be_virtual(bucket: str, endpoint: str) -> bool:
+    """Tell whether the bucket can be part of the host's name. An address has no names below it,
+    and a certificate for `*.host` proves one label."""
+    parts = urlsplit(endpoint)
+    try:
+        ip_address(parts.hostname or "")
+    except ValueError:
+        form = _LABEL if parts.scheme == "https" else _LABELS
+        return form.fullmatch(bucket) is not None
+    return False
+
+
 def _check_endpoint(endpoint: str | None) -> None:
     if endpoint is None:
         return
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+    try:
+        parse_url(endpoint)
+    except ValueError:
         message = "store.endpoint must be http(s)://host[:port], without credentials"
-        raise ConfigurationError(message)
+        raise ConfigurationError(message) from None

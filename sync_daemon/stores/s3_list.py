@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 from sync_daemon.domain.errors import StoreRefused
 from sync_daemon.ports import ObjectInfo
+from sync_daemon.stores.s3_errors import foreign
 from sync_daemon.stores.s3_link import Answer, Link
 from sync_daemon.stores.s3_xml import etag_of, is_truncated, moment_of, number_of, text_of
 
@@ -42,6 +43,7 @@ def list_objects(link: Link, prefix: str, start_after: str) -> Iterator[ObjectIn
 
 
 def _follow(link: Link, query: Mapping[str, str], answer: Answer) -> Iterator[ObjectInfo]:
+    last = ""
     while True:
         page = answer.document
         text_of(page, "Name", link.url)
@@ -51,6 +53,9 @@ def _follow(link: Link, query: Mapping[str, str], answer: Answer) -> Iterator[Ob
         if not is_truncated(page):
             return
         token = text_of(page, "NextContinuationToken", link.url)
+        if token == last:
+            raise foreign(link.url)  # it would go on for ever
+        last = token
         answer = link.call("GET", query={**query, "continuation-token": token})
 
 

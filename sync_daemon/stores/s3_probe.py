@@ -18,14 +18,17 @@ from sync_daemon.ports import ChecksumKind
 from sync_daemon.stores import s3_checksums
 from sync_daemon.stores.s3_checksums import ALGORITHMS, PREFERENCE, Checksum
 from sync_daemon.stores.s3_errors import Refusal, foreign, is_lost, translate
-from sync_daemon.stores.s3_link import Answer, Link, read_refusal
+from sync_daemon.stores.s3_link import SUCCESS, Answer, Link, read_refusal
 from sync_daemon.stores.s3_xml import etag_of, text_of, write_parts
 
 _DATA = b"sync-daemon asks what this store checks\n"
 _STALE = "00000000000000000000000000000000"
 _UNSUPPORTED = frozenset({400, 409, 411, 412, 422, 501})
 _FORBIDDEN = frozenset({401, 403})
-_DENIALS = frozenset({"NoSuchBucket", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"})
+_DENIALS = frozenset(
+    {"NoSuchBucket", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"}
+    | {"AuthorizationHeaderMalformed"}
+)
 
 
 def find_checksum(link: Link) -> ChecksumKind:
@@ -104,7 +107,7 @@ def _can_be_adopted(link: Link, key: str, upload: dict[str, str], field: str) ->
 
 def _accepts(link: Link, key: str, query: Mapping[str, str], checksum: Checksum) -> bool:
     response = link.send("PUT", key, query=query, checksum=checksum, body=_DATA)
-    if response.status < 300:  # noqa: PLR2004 - success
+    if response.status in SUCCESS:
         with response:
             response.read()
         if not response.headers.get("ETag"):

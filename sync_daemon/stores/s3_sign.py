@@ -20,7 +20,7 @@ from sync_daemon.wire.places import parse_url
 UNSIGNED = "UNSIGNED-PAYLOAD"
 """Stands for the digest of a body that nobody hashes for the signature."""
 
-LONGEST_LIFE = timedelta(days=7)
+_LONGEST_LIFE = timedelta(days=7)
 """What S3 allows for a link."""
 
 EMPTY = hashlib.sha256().hexdigest()
@@ -120,7 +120,7 @@ def sign_request(
     signed = {name.lower(): value for name, value in fields.items()}
     signed = {name: value for name, value in signed.items() if name.startswith(_SIGNED)}
     signed["host"] = place.authority
-    lines = "".join(f"{name}:{signed[name].strip()}\n" for name in sorted(signed))
+    lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed))
     names = ";".join(sorted(signed))
     request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}"
     signature = _sign(keys, region, moment, request)
@@ -151,7 +151,7 @@ def _place(site: Site, name: str) -> tuple[str, str, str, str]:
 
 
 def _seconds(life: timedelta, keys: SigningKeys, now: datetime) -> int:
-    longest = min(life, LONGEST_LIFE)
+    longest = min(life, _LONGEST_LIFE)
     if keys.until is not None:
         longest = min(longest, keys.until - now)
     return max(1, int(longest.total_seconds()))

@@ -11,6 +11,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from xml.etree.ElementTree import Element
@@ -19,9 +20,10 @@ from sync_daemon.domain.errors import UploadGone
 from sync_daemon.ports import Buffer, ChecksumKind, Part
 from sync_daemon.stores import s3_checksums
 from sync_daemon.stores.s3_checksums import ALGORITHMS
-from sync_daemon.stores.s3_errors import foreign
+from sync_daemon.stores.s3_errors import GONE, foreign
 from sync_daemon.stores.s3_link import Link
 from sync_daemon.stores.s3_xml import (
+    check_completed,
     etag_of,
     is_truncated,
     moment_of,
@@ -81,7 +83,10 @@ class Uploads:
             known.declared or ("md5" if kind in ALGORITHMS else kind), data
         )
         query = {"uploadId": upload, "partNumber": str(number)}
-        with self._link.deliver("PUT", key, query=query, checksum=checksum, body=data) as response:
+        with (
+            _known_upload(key),
+            self._link.deliver("PUT", key, query=query, checksum=checksum, body=data) as response,
+        ):
             response.read()
             etag = (response.headers.get("ETag") or "").strip('"')
         if not etag:
@@ -98,26 +103,25 @@ class Uploads:
         """Make the object of exactly these parts; that it is there already is no error."""
         try:
             known = self._find(key, upload, parts)
-            answer = self._link.call(
-                "POST",
-                key,
-                query={"uploadId": upload},
-                body=write_parts(_describe(part, known) for part in parts),
-                patient=True,
-            )
-            etag_of(answer.document, key)
-        except (UploadGone, FileNotFoundError) as error:  # a 404, with its reason or without
+            with _known_upload(key):
+                answer = self._link.call(
+                    "POST",
+                    key,
+                    query={"uploadId": upload},
+                    body=write_parts(_describe(part, known) for part in parts),
+                    patient=True,
+                )
+            check_completed(answer.document, key)
+        except UploadGone:
             if not self._is_there(key, parts):
-                raise UploadGone(str(error), hint=getattr(error, "hint", None)) from error
+                raise
         self._forget(upload)
 
     def abort(self, key: str, upload: str) -> None:
         """Forget an upload, if it is there."""
         self._forget(upload)
-        try:
+        with suppress(UploadGone), _known_upload(key):
             self._link.call("DELETE", key, query={"uploadId": upload})
-        except (UploadGone, FileNotFoundError):
-            return
 
     def _find(self, key: str, upload: str, parts: Sequence[Part] = ()) -> _Known:
         """Return what is known of an upload and these parts; what is not, is listed."""
@@ -146,13 +150,17 @@ class Uploads:
     def _pages(self, key: str, upload: str) -> Iterator[Element]:
         query = {"uploadId": upload, "max-parts": "1000", "part-number-marker": "0"}
         while True:
-            page = self._link.call("GET", key, query=query).document
+            with _known_upload(key):
+                page = self._link.call("GET", key, query=query).document
             text_of(page, "UploadId", key)
             yield page
             parts = page.findall("Part")
             if not is_truncated(page) or not parts:
                 return
-            query["part-number-marker"] = text_of(parts[-1], "PartNumber", key)
+            marker = number_of(parts[-1], "PartNumber", key)
+            if marker <= int(query["part-number-marker"]):
+                raise foreign(key)  # it would go on for ever
+            query["part-number-marker"] = str(marker)
 
     def _forget(self, upload: str) -> None:
         with self._lock:
@@ -169,6 +177,16 @@ class Uploads:
             return False
         expected = _multipart_etag(parts)
         return expected is None or not _MULTIPART_ETAG.fullmatch(etag) or etag == expected
+
+
+@contextmanager
+def _known_upload(key: str) -> Iterator[None]:
+    """Take a 404 for an upload that is gone, also where no such *key* is said (Ceph 16)."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        message = f"{key}: the store does not know this upload (any more)"
+        raise UploadGone(message, hint=GONE) from error
 
 
 def _describe(part: Part, known: _Known) -> dict[str, str | int]:

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 from sync_daemon.stores.s3_errors import foreign
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_DIGITS = 18
 
 
 def parse_document(data: bytes, subject: str) -> ET.Element:
@@ -26,6 +27,15 @@ def parse_document(data: bytes, subject: str) -> ET.Element:
     return root
 
 
+def check_completed(answer: ET.Element, subject: str) -> None:
+    """Raise ForeignAnswer unless S3 says that a multipart upload is an object now.
+
+    Not by its ETag: that of Ceph 16 is empty here.
+    """
+    if answer.tag != "CompleteMultipartUploadResult":
+        raise foreign(subject)
+
+
 def text_of(node: ET.Element, name: str, subject: str) -> str:
     """Return the text of a field. Raises ForeignAnswer where it is missing or empty."""
     text = node.findtext(name)
@@ -37,7 +47,7 @@ def text_of(node: ET.Element, name: str, subject: str) -> str:
 def number_of(node: ET.Element, name: str, subject: str) -> int:
     """Return a count or a size. Raises ForeignAnswer for anything else."""
     text = text_of(node, name, subject)
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
         raise foreign(subject)
     return int(text)
 
@@ -46,9 +56,9 @@ def moment_of(node: ET.Element, name: str, subject: str) -> datetime:
     """Return a time, in UTC. Raises ForeignAnswer for anything else."""
     try:
         moment = datetime.fromisoformat(text_of(node, name, subject))
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise foreign(subject) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def etag_of(node: ET.Element, subject: str) -> str:

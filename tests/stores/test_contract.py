@@ -300,7 +300,7 @@ class TestConditions:
             came = at_once(
                 lambda index, key=key: backend.store.put(key, b"%d" % index, if_absent=True)  # type: ignore[misc]
             )
-            self.assert_one_winner(backend.store, key, came)
+            self.assert_one_winner(backend, key, came)
 
     def test_one_of_many_replacers_wins(self, backend: Backend, folder: str) -> None:
         if not backend.races:
@@ -313,13 +313,13 @@ class TestConditions:
                     key, b"%d" % index, if_match=etag
                 )
             )
-            self.assert_one_winner(backend.store, key, came)
+            self.assert_one_winner(backend, key, came)
 
-    def assert_one_winner(self, store: ObjectStore, key: str, came: list[object]) -> None:
+    def assert_one_winner(self, backend: Backend, key: str, came: list[object]) -> None:
         winners = [index for index, result in enumerate(came) if isinstance(result, str)]
         assert len(winners) == 1, came
-        assert sum(isinstance(result, PreconditionFailed) for result in came) == len(came) - 1
-        content = store.get(key)
+        assert sum(isinstance(result, backend.losers) for result in came) == len(came) - 1
+        content = backend.store.get(key)
         assert content.data == b"%d" % winners[0]
         assert content.etag == came[winners[0]]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +29,13 @@ aws_secret_access_key = secret-4
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Nothing is known: no keys, no profiles, no metadata service."""
-    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE"):
+    for name in (
+        "ACCESS_KEY_ID",
+        "SECRET_ACCESS_KEY",
+        "SESSION_TOKEN",
+        "SECURITY_TOKEN",
+        "PROFILE",
+    ):
         monkeypatch.delenv(f"AWS_{name}", raising=False)
     for name in ("CREDENTIAL_EXPIRATION", "DEFAULT_REGION", "ENDPOINT_URL", "ENDPOINT_URL_S3"):
         monkeypatch.delenv(f"AWS_{name}", raising=False)
@@ -147,3 +155,96 @@ def test_the_endpoint_of_a_region_is_the_one_that_boto3_knows(
 def test_a_region_that_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="s3://b: the S3 client cannot be set up"):
         _ = Account("s3://b", region="a b").endpoint
+
+
+def profile_of_a_program(
+    environment: pytest.MonkeyPatch, folder: Path, answer: str, *, before: str = ""
+) -> Path:
+    """Let a profile's program give the keys; return the file where it leaves a line each time."""
+    runs, program = folder / "runs", folder / "program"
+    program.write_text(f"#!/bin/sh\necho >> {runs}\n{before}\ncat <<'END'\n{answer}\nEND\n")
+    program.chmod(0o700)
+    (folder / "config").write_text(f"[default]\ncredential_process = {program}\n")
+    environment.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    return runs
+
+
+KEYS = '{"Version": 1, "AccessKeyId": "access-6", "SecretAccessKey": "secret-6"}'
+
+
+def test_keys_of_a_program_are_found_once_by_many_threads(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = profile_of_a_program(environment, tmp_path, KEYS, before="sleep 0.2")
+    account = Account("s3://b")
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda _: account.keys(), range(16)))
+    assert {keys.access_key for keys in found} == {"access-6"}
+    assert runs.read_text() == "\n"
+
+
+@pytest.mark.parametrize("answer", ["secret-6", "[]", '{"Version": 1, "secret-6": 2}'])
+def test_a_program_that_answers_nonsense_is_refused_and_not_quoted(
+    environment: pytest.MonkeyPatch, tmp_path: Path, answer: str
+) -> None:
+    profile_of_a_program(environment, tmp_path, answer)
+    with pytest.raises(StoreRefused, match="s3://b: no credentials") as caught:
+        Account("s3://b").keys()
+    assert "secret-6" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_keys_that_have_ended_are_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_ACCESS_KEY_ID", "access-2")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "secret-2")
+    environment.setenv("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z")
+    with pytest.raises(StoreRefused, match="expired"):
+        Account("s3://b").keys()
+
+
+def test_a_missing_file_of_credentials_is_no_missing_object(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A store takes FileNotFoundError for an object that is not there."""
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {tmp_path}/absent\n")
+    environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(StoreRefused, match="absent"):
+        Account("s3://b").keys()
+    environment.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    environment.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "no-token"))
+    environment.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/mirror")
+    environment.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    with pytest.raises(StoreRefused, match="no-token"):
+        Account("s3://b").keys()
+
+
+def test_where_keys_are_given_nobody_looks_for_others_to_find_the_endpoint(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = profile_of_a_program(environment, tmp_path, KEYS)
+    account = Account("s3://b", region="eu-west-3", access_key="a", secret_key="s")
+    assert account.endpoint == "https://s3.eu-west-3.amazonaws.com"
+    assert not runs.exists()
+
+
+def test_the_endpoint_is_the_one_that_requests_go_to(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of FIPS in us-east-1, boto3's client names one that does not exist."""
+    environment.setenv("AWS_ENDPOINT_URL", "https://proxy.example/base/")
+    assert Account("s3://b").endpoint == "https://proxy.example/base"
+    environment.delenv("AWS_ENDPOINT_URL")
+    environment.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    assert Account("s3://b").endpoint == "https://s3-fips.us-east-1.amazonaws.com"
+    environment.delenv("AWS_USE_FIPS_ENDPOINT")
+    (tmp_path / "config").write_text("[default]\ns3 =\n  use_accelerate_endpoint = true\n")
+    environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert Account("s3://b").endpoint.rstrip("/") == "https://s3-accelerate.amazonaws.com"
+
+
+def test_the_old_name_of_the_token_counts_as_it_does_for_boto3(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("AWS_ACCESS_KEY_ID", "access-2")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "secret-2")
+    environment.setenv("AWS_SECURITY_TOKEN", "token-2")
+    assert Account("s3://b").keys().token == "token-2"

@@ -36,6 +36,7 @@ def sign_by_botocore(
         ("POST", "odd key/ü+~'(1)*!=&.bin", {"uploadId": "a+/=b"}, {}, b"<xml/>"),
         ("PUT", "a/b", {}, {"Content-MD5": "x==", "If-None-Match": "*"}, b"data"),
         ("DELETE", "a//b/../c", {}, {}, b""),
+        ("PUT", "a", {}, {"If-Match": " x  y "}, b""),
     ],
 )
 def test_a_request_is_signed_as_botocore_signs_it(  # noqa: PLR0917 - a table

@@ -44,7 +44,7 @@ def test_entities_cannot_fill_the_memory() -> None:
         s3_xml.parse_document(bomb.encode(), "key")
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "1e9", "\u0661"])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "1e9", "\u0661", "9" * 5000])
 def test_a_number_is_digits(text: str) -> None:
     node = ET.fromstring(f"<a><Size>{text}</Size></a>")
     with pytest.raises(ForeignAnswer):
@@ -60,6 +60,8 @@ def test_a_time_is_in_its_form_and_in_utc() -> None:
     assert read("2026-11-21T12:00:00+02:00") == datetime(2026, 11, 21, 10, tzinfo=UTC)
     with pytest.raises(ForeignAnswer):
         read("Sat, 21 Nov 2026 10:00:00 GMT")
+    with pytest.raises(ForeignAnswer):
+        read("0001-01-01T00:00:00+02:00")
 
 
 def test_bodies_say_what_they_were_given() -> None:

@@ -127,6 +127,31 @@ def run_moto() -> Iterator[S3Server]:
         moto.stop()
 
 
+NAMED = "SYNC_DAEMON_TEST_S3"
+"""The variable that names a server for trials by its URL; its keys are those of AWS's variables."""
+
+
+@contextmanager
+def use_named() -> Iterator[S3Server]:
+    """Make the bucket on the server that is named, and remove it with what the tests left."""
+    keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    server = S3Server("named", os.environ[NAMED], *keys)
+    client = make_client(server)
+    client.create_bucket(Bucket=BUCKET)  # one that is there is somebody's
+    try:
+        yield server
+    finally:
+        for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=BUCKET):
+            for upload in page.get("Uploads", ()):
+                client.abort_multipart_upload(
+                    Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"]
+                )
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+            for entry in page.get("Contents", ()):
+                client.delete_object(Bucket=BUCKET, Key=entry["Key"])
+        client.delete_bucket(Bucket=BUCKET)
+
+
 def make_client(server: S3Server) -> Any:
     """Return a plain boto3 client of a server, to arrange what a test needs."""
     import boto3  # noqa: PLC0415 - slow to import
