@@ -99,8 +99,8 @@ def _capacity(settings: Settings, bucket: str) -> StoreCapacity | None:
     """Ask MinIO for the room of the bucket; where it does not tell, the YAML may."""
     from sync_daemon.stores import minio_space  # noqa: PLC0415 - as in _s3
 
-    config, keys = settings.store, find_keys(settings)
-    if config.endpoint is not None and keys is not None:
+    config = settings.store
+    if config.endpoint is not None and (keys := find_keys(settings)) is not None:
         with (
             suppress(StoreRefused, StoreUnavailable),
             minio_space.open_questions(
@@ -121,8 +121,9 @@ def administration(settings: Settings) -> Iterator[MinioServer | None]:
     directory, AWS, no keys. Nothing is asked yet, so another server may be behind it."""
     from sync_daemon.stores.minio_server import open_server  # noqa: PLC0415 - the SDK
 
-    config, keys = settings.store, find_keys(settings)
-    if not isinstance(config.url, S3Place) or config.endpoint is None or keys is None:
+    config = settings.store
+    keys = find_keys(settings) if config.endpoint is not None else None
+    if config.endpoint is None or keys is None:
         yield None
         return
     with open_server(
@@ -138,14 +139,20 @@ def administration(settings: Settings) -> Iterator[MinioServer | None]:
 def find_keys(settings: Settings) -> SigningKeys | None:
     """Return the keys of the YAML, of the environment, or those that boto3 finds, if any; None
     for a directory."""
+    with suppress(StoreRefused, StoreUnavailable):
+        return read_keys(settings)
+    return None
+
+
+def read_keys(settings: Settings) -> SigningKeys | None:
+    """Return the keys as `find_keys` does. Raises StoreRefused with the reason why a bucket has
+    none, and StoreUnavailable where the service that gives them does not answer."""
     from sync_daemon.stores.s3_account import Account  # noqa: PLC0415 - as in _s3
 
     if not isinstance(settings.store.url, S3Place):
         return None
     access_key, secret_key = _given_keys(settings)
-    with suppress(StoreRefused):
-        return Account(str(settings.store.url), access_key=access_key, secret_key=secret_key).keys()
-    return None
+    return Account(str(settings.store.url), access_key=access_key, secret_key=secret_key).keys()
 
 
 def _given_keys(settings: Settings) -> tuple[str | None, str | None]:

@@ -30,6 +30,9 @@ def run(session: Session) -> int:
         only, models = frozenset({version}), frozenset({model})
         report = engine.run(entries, How(accept=True), only, models)
     show(session, report)
+    if not session.arguments.json and {one.status for one in report.versions} == {"unchanged"}:
+        target = session.arguments.target
+        session.out.line(f"nothing to accept: {target} was as the origin and the YAML have it")
     return answer(session, report, frozenset({version}))
 
 

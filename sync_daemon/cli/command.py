@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,10 @@ EXIT_CODES: Mapping[int, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb. `graceful`: a first signal sets the stop event instead of ending the process."""
+    """A verb. `graceful`: a first signal sets the stop event instead of ending the process.
+
+    `meanings` are those of its exit codes that mean something else than EXIT_CODES says.
+    """
 
     name: str
     description: str
@@ -45,6 +48,7 @@ class Command:
     run: Callable[[Session], int]
     configure: Callable[[argparse.ArgumentParser], None] = lambda _: None
     graceful: bool = False
+    meanings: Mapping[int, str] = field(default_factory=dict)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +59,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Offer `--files`."""
     parser.add_argument(
-        "-v", "--files", action="store_true", help="name every file, not only their number"
+        "-v", "--files", action="store_true", help="name the files, do not only count them"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sync_daemon import bootstrap
 from sync_daemon.bootstrap import alerting
 from sync_daemon.cli.command import Command, add_json
@@ -13,10 +15,12 @@ from sync_daemon.config import (
     effective_values,
     json_schema,
 )
-from sync_daemon.config.load import NO_STORE
+from sync_daemon.config.load import NO_STORE, Finding
+from sync_daemon.config.problems import show_path
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.words import plural
 from sync_daemon.engine.clock import SystemClock
+from sync_daemon.observers.apprise_sink import AppriseSink
 
 
 def _validate(session: Session) -> int:
@@ -35,15 +39,19 @@ def _validate(session: Session) -> int:
 def _describe(settings: Settings, versions: int) -> str:
     if str(settings.store.url) == NO_STORE:
         return f"a file for `pull`, {plural(len(settings.mirror_sites), 'mirror site')}"
-    models = plural(len(settings.models), "model")
+    return f"{plural(len(settings.models), 'model')}, {count_entries(versions)} declared"
+
+
+def count_entries(versions: int) -> str:
+    """Say how many entries of `versions` there are: `2 versions or tag patterns`."""
     patterns = "tag pattern" if versions == 1 else "tag patterns"
-    return f"{models}, {plural(versions, 'version')} or {patterns} declared"
+    return f"{plural(versions, 'version')} or {patterns}"
 
 
 def _checked(session: Session) -> Settings:
     """Read the file and wire what needs no network. Raises ConfigurationError."""
     try:
-        settings = session.read_settings(storeless="clients")
+        settings = session.read_settings(storeless="clients", further=_find_unknown_services)
         alerting.sinks(settings, SystemClock(session.stop))
         with bootstrap.origins(settings, lambda _: None):
             return settings
@@ -53,6 +61,16 @@ def _checked(session: Session) -> Settings:
             texts = [str(problem) for problem in problems]
             session.out.json({"valid": False, "problems": texts, "warnings": []})
         raise
+
+
+def _find_unknown_services(settings: Settings) -> Iterator[Finding]:
+    """Yield each of `alerts.urls` that Apprise cannot use."""
+    for number, url in enumerate(settings.alerts.urls):
+        try:
+            AppriseSink(number, url.reveal())
+        except ConfigurationError as error:
+            path = ("alerts", "urls", number)
+            yield path, str(error).removeprefix(f"{show_path(path)}: "), error.hint or ""
 
 
 def _show(session: Session) -> int:

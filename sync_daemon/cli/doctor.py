@@ -7,12 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 from sync_daemon import bootstrap
-from sync_daemon.bootstrap import alerting
+from sync_daemon.bootstrap import alerting, storage
 from sync_daemon.cli.command import Command, add_json
+from sync_daemon.cli.config import count_entries
 from sync_daemon.cli.output import STYLES, Output
 from sync_daemon.cli.session import Session
-from sync_daemon.config import DirectoryOrigin, DirectoryPlace, S3Place, Secret, Settings
-from sync_daemon.domain.errors import ConfigurationError
+from sync_daemon.config import DirectoryOrigin, DirectoryPlace, Secret, Settings
+from sync_daemon.domain.errors import (
+    ConfigurationError,
+    StoreRefused,
+    StoreUnavailable,
+    SyncError,
+)
 from sync_daemon.domain.exits import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE
 from sync_daemon.domain.words import plural
 from sync_daemon.engine import doctor
@@ -23,6 +29,8 @@ from sync_daemon.ports import Emit
 from sync_daemon.stores.minio_admin import ServerFacts, ask_server
 from sync_daemon.stores.s3_sign import SigningKeys
 from sync_daemon.wire.trust import find_certificates, read_certificates
+
+_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 
 
 def run(session: Session) -> int:
@@ -62,8 +70,8 @@ def _check_configuration(settings: Settings) -> Iterator[Check]:
         yield Check("configuration", "warn", str(warning))
     if not settings.warnings:
         models = plural(len(settings.models), "model")
-        entries = plural(len(bootstrap.entries(settings)), "version")
-        message = f"valid; {models}, {entries} or tag patterns declared"
+        entries = count_entries(len(bootstrap.entries(settings)))
+        message = f"valid; {models}, {entries} declared"
         yield Check("configuration", "ok", message)
 
 
@@ -120,9 +128,13 @@ def _check_store(session: Session, settings: Settings) -> Iterator[Check]:
     if isinstance(place, DirectoryPlace) and not place.path.exists():
         yield _judge_absent(place)
         return
-    keys = bootstrap.find_keys(settings)
-    if isinstance(place, S3Place):
-        yield _judge_keys(keys)
+    try:
+        keys = storage.read_keys(settings)
+    except (StoreRefused, StoreUnavailable) as error:
+        yield _judge_no_keys(error, session.environ)
+        return  # the store itself would only say it again
+    if keys is not None:
+        yield Check("credentials", "ok", f"from {keys.source}")
     with ExitStack() as stack:
         try:
             store = stack.enter_context(bootstrap.store(settings))
@@ -151,11 +163,13 @@ def _judge_absent(place: DirectoryPlace) -> Check:
     return Check("store", "fail", message, f"mount it, or make it: mkdir -p {place.path}")
 
 
-def _judge_keys(keys: SigningKeys | None) -> Check:
-    if keys is not None:
-        return Check("credentials", "ok", f"from {keys.source}")
-    hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of boto3's ways"
-    return Check("credentials", "fail", "no credentials for the store were found", hint)
+def _judge_no_keys(error: SyncError, environ: Mapping[str, str]) -> Check:
+    """Say why there are none; where a variable names a profile, that is where to look."""
+    hint = error.hint
+    profile = next((name for name in _PROFILES if environ.get(name)), None)
+    if profile is not None and isinstance(error, StoreRefused):
+        hint = f"check the profile that {profile} names, or unset {profile}"
+    return Check("credentials", "fail", str(error), hint)
 
 
 def _ask_server(settings: Settings, keys: SigningKeys | None) -> ServerFacts:

@@ -55,6 +55,7 @@ COMMAND = Command(
         "may run. SIGHUP reads the YAML and the certificate again; a wrong one changes nothing."
     ),
     exits=(0, 1, 2, 3),
+    meanings={EXIT_OK: "ended by a signal"},
     run=run,
     graceful=True,
 )

@@ -67,7 +67,7 @@ def run(session: Session) -> int:
                 "errors": failed,
             }
         )
-    else:
+    elif found:
         _show(session, found)
     return EXIT_FAILED if failed else EXIT_OK
 

@@ -65,7 +65,8 @@ def make_parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
 
 def _complete(parser: argparse.ArgumentParser, command: Command) -> None:
     parser.description = command.description
-    parser.epilog = _exits({code: EXIT_CODES[code] for code in command.exits})
+    meanings = {**EXIT_CODES, **command.meanings}
+    parser.epilog = _exits({code: meanings[code] for code in command.exits})
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.allow_abbrev = False
     command.configure(parser)

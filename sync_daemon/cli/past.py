@@ -24,9 +24,11 @@ _RUNS: tuple[Column, ...] = (
     ("UNCHANGED", "right"),
     ("FAILED", "right"),
     ("REFUSED", "right"),
+    ("SKIPPED", "right"),
     ("FETCHED", "right"),
     ("RATE", "right"),
 )
+_COUNTED = ("published", "unchanged", "failed", "refused", "skipped")
 _VERSIONS: tuple[Column, ...] = (
     ("MODEL", "left"),
     ("VERSION", "left"),
@@ -78,9 +80,9 @@ def _run_cells(record: RunRecord) -> tuple[str, ...]:
         record.run_id,
         f"{record.started.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
         record.mode,
-        record.status,
+        "interrupted" if record.interrupted else record.status,
         f"{record.seconds:.1f} s",
-        *(f"{counts[name]:,}" for name in ("published", "unchanged", "failed", "refused")),
+        *(f"{counts[name]:,}" for name in _COUNTED),
         human_size(record.fetched),
         _human_rate(record.rate),
     )

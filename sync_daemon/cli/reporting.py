@@ -59,7 +59,8 @@ def _show_plan(report: VersionReport, out: Output, *, files: bool) -> None:
         if paths:
             out.line(f"  {sign} {plural(len(paths), 'file')} {word}")
             _list_files(sign, paths if files else (), out)
-    out.line(f"  = {plural(len(plan.reused), 'file')} reused")
+    if plan.reused:
+        out.line(f"  = {plural(len(plan.reused), 'file')} reused")
     out.line(f"  fetch {exact_size(plan.fetch_bytes)} of {exact_size(plan.total_bytes)}")
     if plan.cost.staged:
         out.line(f"  of that {exact_size(plan.cost.staged)} pass through staging/ for a while")

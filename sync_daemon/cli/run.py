@@ -16,7 +16,7 @@ from sync_daemon.daemon.service import Service
 from sync_daemon.daemon.serving import Serving
 from sync_daemon.daemon.watch import Watch
 from sync_daemon.domain.errors import ConfigurationError
-from sync_daemon.domain.exits import EXIT_OK
+from sync_daemon.domain.exits import EXIT_OK, EXIT_USAGE
 from sync_daemon.engine.clock import SystemClock
 
 
@@ -72,7 +72,8 @@ COMMAND = Command(
         "SIGINT, which end it with 0: what is unfinished goes on at the next start. SIGHUP\n"
         "reads the YAML again; a wrong one changes nothing. Under systemd it is Type=notify."
     ),
-    exits=(0, 2),
+    exits=(EXIT_OK, EXIT_USAGE),
+    meanings={EXIT_OK: "ended by a signal; what is unfinished goes on at the next start"},
     run=run,
     graceful=True,
 )

@@ -15,7 +15,7 @@ from sync_daemon.cli.hiding import secrets_around, secrets_in
 from sync_daemon.cli.output import Output
 from sync_daemon.cli.stopping import Stop
 from sync_daemon.config import STANDARD_INPUT, Log, Settings, find_config, load
-from sync_daemon.config.load import Storeless
+from sync_daemon.config.load import Further, Storeless
 from sync_daemon.domain.errors import ConfigurationError
 from sync_daemon.domain.events import Level
 from sync_daemon.observers.fanout import Fanout, Listener
@@ -57,12 +57,15 @@ class Session:
             self.notice("config.warning", "warning", str(warning))
         return settings
 
-    def read_settings(self, *, storeless: Storeless = "nobody") -> Settings:
+    def read_settings(
+        self, *, storeless: Storeless = "nobody", further: Further = lambda _: ()
+    ) -> Settings:
         """Read the configuration and say nothing of its warnings, nor write to its log file.
 
-        `storeless` says who may leave the store out, as for `load`.
+        `storeless` says who may leave the store out, and `further` looks for more that is
+        wrong, as for `load`.
         """
-        settings = self._read_settings(storeless=storeless)
+        settings = self._read_settings(storeless=storeless, further=further)
         self._keep_to(settings.log)
         return settings
 
@@ -71,9 +74,13 @@ class Session:
         ConfigurationError."""
         return find_config(self.arguments.config, self.environ, Path.cwd())
 
-    def _read_settings(self, *, storeless: Storeless = "nobody") -> Settings:
+    def _read_settings(
+        self, *, storeless: Storeless = "nobody", further: Further = lambda _: ()
+    ) -> Settings:
         text, source = _read(self.config_path())
-        settings = load(text, environ=self.environ, source=source, storeless=storeless)
+        settings = load(
+            text, environ=self.environ, source=source, storeless=storeless, further=further
+        )
         more = (*secrets_in(settings), *secrets_around(self.environ))
         self.out.mask = self.talk.mask = mask = self.talk.mask.with_more(more)
         if self.logs.file is not None:

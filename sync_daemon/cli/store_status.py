@@ -17,7 +17,7 @@ from sync_daemon.cli.store_init import show_step
 from sync_daemon.cli.store_steps import is_there, name_server, take_first, take_rest
 from sync_daemon.config import S3Place, Settings
 from sync_daemon.domain.errors import SyncError
-from sync_daemon.domain.words import exact_size, human_size
+from sync_daemon.domain.words import exact_size, human_size, plural
 from sync_daemon.engine.journal import Journals
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.setup import Home, Step
@@ -34,6 +34,7 @@ class _Stand:
 
     store: str
     server: str
+    there: bool
     capacity: StoreCapacity | None
     usage: tuple[Usage, ...] | None
     uploads: int | None
@@ -89,6 +90,7 @@ def _look(settings: Settings, home: Home, retry: Retry, *, with_usage: bool) -> 
     return _Stand(
         str(settings.store.url),
         server,
+        there,
         capacity,
         usage,
         _count_uploads(home) if there else None,
@@ -134,7 +136,10 @@ def _kept_bytes(home: Home, retry: Retry) -> int | None:
 def _show(stand: _Stand, out: Output) -> None:
     out.line(f"{stand.store}: {_NAMES[stand.server]}")
     room = stand.capacity
-    if room is None:
+    if not stand.there:
+        place = "directory" if stand.server == "directory" else "bucket"
+        out.line(f"room        not known: the {place} is not there yet")
+    elif room is None:
         out.line("room        not known; store.capacity in the YAML can tell it")
     else:
         out.line(f"total       {exact_size(room.total)}")
@@ -145,9 +150,9 @@ def _show(stand: _Stand, out: Output) -> None:
     if stand.expiry is not None:
         out.line(f"expiry      unfinished uploads live {_hours(stand.expiry)} h")
     if stand.uploads is not None or stand.kept:
-        count = "" if stand.uploads is None else f"{stand.uploads:,}"
-        taken = "" if stand.kept is None else exact_size(stand.kept)
-        out.line(f"unfinished  {', '.join(text for text in (count, taken) if text)}")
+        count = plural(stand.uploads, "upload") if stand.uploads else ""
+        taken = exact_size(stand.kept) if stand.kept else ""
+        out.line(f"unfinished  {', '.join(text for text in (count, taken) if text) or 'none'}")
     if stand.usage is not None:
         out.table(
             _COLUMNS,

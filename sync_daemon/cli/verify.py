@@ -45,8 +45,9 @@ _RESTORE = "`sync-daemon run-once --full` fetches what is missing"
 _BLOB = f"delete the damaged blobs from the store; then {_RESTORE}"
 _UNREADABLE = "find out why a blob cannot be read (permissions, the disk) before you delete it"
 _MANIFEST = (
-    "delete the damaged manifests, and the current.json that names them; `sync-daemon run-once`"
-    " then publishes these versions again, from the blobs that are there"
+    "delete the damaged current.json and manifests, and the current.json that names such a"
+    " manifest; `sync-daemon run-once` then publishes these versions again, from the blobs that"
+    " are there"
 )
 
 

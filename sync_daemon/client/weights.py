@@ -34,7 +34,7 @@ def _safetensors(source: Source, start: bytes) -> Weights:
     end = _PREFIX + int.from_bytes(start, "little")
     if len(start) < _PREFIX or not _PREFIX + 1 < end <= min(source.size, _PREFIX + LONGEST_HEADER):
         message = f"{source.name}: neither safetensors nor what torch saves"
-        raise NotReadable(message, hint="name a .safetensors, .bin, .pt or .pth file")
+        raise NotReadable(message, hint="a file of such a name is damaged: fetch it again")
     try:
         header = json.loads(source.read(_PREFIX, end))
         metadata = header.pop(_METADATA, {})

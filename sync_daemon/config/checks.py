@@ -22,6 +22,7 @@ from sync_daemon.config.entries import (
 )
 from sync_daemon.config.model import MIB, MIN_PART_SIZE, MIN_PARTS, Metrics, Transfer
 from sync_daemon.config.problems import Path, clip
+from sync_daemon.config.revisions import check_revision
 from sync_daemon.config.units import UnitError, format_size, parse_address, parse_size, suggest
 from sync_daemon.domain.errors import ConfigurationError, InvalidName
 from sync_daemon.domain.names import GroupName, ModelName, RepoPath, VersionName
@@ -53,7 +54,6 @@ S3_ONLY = (
     *("quota", "capacity"),
 )
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_REVISION = re.compile(r"[^\x00-\x20\x7f]{1,255}")
 _HUB = "huggingface"
 
 
@@ -249,7 +249,7 @@ def _check_versions(document: Document, model: Model) -> None:
     patterns: set[str] = set()
     for version in model.versions:
         _check_origin(document, version)
-        _check_revision(document, version)
+        check_revision(document, version)
         if version.name is not None:
             _check_version_name(document, version, names)
         elif version.tags is not None:
@@ -267,21 +267,6 @@ def _check_origin(document: Document, version: Version) -> None:
         document.add(version.origin_path, message, near)
     elif not document.has(version.origin_path):
         document.add(version.origin_path, "is missing", f"name one of: {', '.join(known)}")
-
-
-def _check_revision(document: Document, version: Version) -> None:
-    revision = text(version.raw, "revision")
-    if revision is not None and not _REVISION.fullmatch(revision):
-        path = (*version.path, "revision")
-        document.add(path, "is no revision", "a commit, tag or branch, without spaces")
-    kind = origin_types(document).get(version.origin or "")
-    if kind == _HUB and "tags" not in version.raw and "revision" not in version.raw:
-        path = (*version.path, "revision")
-        document.add(path, "is missing", "give a commit or tag (a pin), or a branch (followed)")
-    if kind in {"http", "directory"} and "tags" in version.raw:
-        document.add(
-            (*version.path, "tags"), f"the origin {clip(version.origin or '')!r} has no tags"
-        )
 
 
 def _check_version_name(document: Document, version: Version, names: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """Find the file, read it, check it: the way from YAML text to `Settings`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ from sync_daemon.config.checks import check
 from sync_daemon.config.document import Document, read_document
 from sync_daemon.config.model import Settings
 from sync_daemon.config.nodes import Unreadable
-from sync_daemon.config.problems import ConfigError, Problem
+from sync_daemon.config.problems import ConfigError, Path as Place, Problem
 from sync_daemon.config.secret_files import read_secret_files
 from sync_daemon.config.translate import add_type_problems
 from sync_daemon.config.warn import find_warnings
@@ -22,6 +22,9 @@ STANDARD_INPUT = "-"
 NO_STORE = "file:///nonexistent"
 """What stands for the store in a file for clients."""
 Storeless = Literal["nobody", "clients", "everybody"]
+Finding = tuple[Place, str, str]
+"""Where something is wrong, what, and what to do about it."""
+Further = Callable[[Settings], Iterable[Finding]]
 
 
 def find_config(explicit: str | None, environ: Mapping[str, str], cwd: Path) -> Path | str:
@@ -63,12 +66,14 @@ def load(
     environ: Mapping[str, str],
     source: str = "mirror.yaml",
     storeless: Storeless = "nobody",
+    further: Further = lambda _: (),
 ) -> Settings:
     """Turn the text of a configuration file into settings.
 
     `environ` is where `${VAR}` looks; `source` names the file in messages. Secret files
     are read. `storeless` says who may leave the store out, for which NO_STORE then stands:
-    nobody, a file that is plainly for clients, or everybody.
+    nobody, a file that is plainly for clients, or everybody. `further` looks for what is
+    wrong with settings that are otherwise right.
     Raises ConfigError with all problems of the file.
     """
     try:
@@ -79,7 +84,7 @@ def load(
         raise ConfigError((problem,)) from None
     if storeless == "everybody" or (storeless == "clients" and _is_for_clients(document)):
         document.tree.setdefault("store", {"url": NO_STORE})
-    return _settle(document)
+    return _settle(document, further)
 
 
 def _is_for_clients(document: Document) -> bool:
@@ -87,12 +92,15 @@ def _is_for_clients(document: Document) -> bool:
     return bool(keys & {"mirror_sites", "pull"}) and not keys & {"store", "origins", "models"}
 
 
-def _settle(document: Document) -> Settings:
+def _settle(document: Document, further: Further) -> Settings:
     if document.tree.get("origins") == {}:
         del document.tree["origins"]  # the default origin, as when the key is left out
     read_secret_files(document)
     check(document)
     settings = _validate(document)
+    if settings is not None and not document.problems:
+        for path, message, hint in further(settings):
+            document.add(path, message, hint)
     if document.problems or settings is None:
         raise ConfigError(document.problems)
     settings._warnings = find_warnings(document)  # noqa: SLF001  set once, here

@@ -1,5 +1,6 @@
 """Where the mirror is stored: `s3://bucket/prefix` or `file:///srv/mirror`."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from sync_daemon.config.units import UnitError
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
 _LONGEST_PREFIX = 512
+_ROOT = "name a directory of its own, as file:///srv/mirror"
 _HINT = "write s3://BUCKET/PREFIX, file:///absolute/path or file:./relative/path"
 
 
@@ -64,4 +66,9 @@ def _parse_file(text: str) -> DirectoryPlace:
             raise UnitError(message="names a host in a file URL", hint=_HINT)
     if not text:
         raise UnitError(message="has no path", hint=_HINT)
-    return DirectoryPlace(Path(text).absolute())
+    if not text.startswith("/") and text.partition("/")[0] not in {".", ".."}:
+        raise UnitError(message="has a path that begins with neither / nor ./", hint=_HINT)
+    path = Path(text).absolute()
+    if not os.path.normpath(path).strip("/"):
+        raise UnitError(message="is the root directory of this machine", hint=_ROOT)
+    return DirectoryPlace(path)

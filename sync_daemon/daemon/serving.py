@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -15,13 +16,16 @@ from sync_daemon.domain.errors import SyncError
 from sync_daemon.gateway.access.log import Traffic
 from sync_daemon.gateway.pages.making import make_pages
 from sync_daemon.gateway.pages.overview import Coming
-from sync_daemon.gateway.server import Gateway
+from sync_daemon.gateway.server import Gateway, PageMaker
 from sync_daemon.ports import Emit, ObjectStore
 
 SECTION = "gateway"
 CONNECTING = timedelta(seconds=3)
 READING = timedelta(seconds=8)
 """Longest waits for the store: huggingface_hub gives up after ten seconds without an answer."""
+
+FAREWELL = timedelta(minutes=10)
+"""Time in which downloads may end at an address that is served no more."""
 
 
 def make_gateway(
@@ -31,20 +35,26 @@ def make_gateway(
     *,
     traffic: Traffic | None = None,
     newest: Callable[[], Settings] | None = None,
+    close: Callable[[], object] | None = None,
 ) -> Gateway:
     """Return a gateway with its pages, not started. Raises ConfigurationError.
 
-    `newest` tells the configuration whose schedule the pages show.
+    `newest` tells the configuration whose schedule the pages show, `close` lets go of the store.
     """
+    pages = _pages(settings, store, emit, newest or (lambda: settings))
+    return Gateway(settings, store, emit, traffic=traffic, pages=pages, close=close)
 
+
+def _pages(
+    settings: Settings, store: ObjectStore, emit: Emit, newest: Callable[[], Settings]
+) -> PageMaker:
     def coming(now: datetime) -> tuple[Coming, ...]:
         return tuple(
             Coming(run.planned.job.kind, run.planned.job.model, run.at)
-            for run in next_runs(newest() if newest else settings, now)
+            for run in next_runs(newest(), now)
         )
 
-    pages = make_pages(settings, store, emit, coming)
-    return Gateway(settings, store, emit, traffic=traffic, pages=pages)
+    return make_pages(settings, store, emit, coming)
 
 
 class Serving:
@@ -60,7 +70,7 @@ class Serving:
         self._settings, self._traffic, self._alone = settings, traffic, alone
         self._emit: Emit = _nobody
         self._gateway: Gateway | None = None
-        self._opened = ExitStack()
+        self._former: list[Gateway] = []
 
     def __enter__(self) -> Self:
         return self
@@ -77,10 +87,14 @@ class Serving:
         """Say where its events go, and begin. Raises ConfigurationError, and if it is alone
         StoreUnavailable and StoreRefused."""
         self._emit = emit
-        self._start(self._settings)
+        self._start(self._make(self._settings))
 
     def configure(self, settings: Settings) -> None:
-        """Follow a new configuration. Raises ConfigurationError, and then serves as before."""
+        """Follow a new configuration. Raises ConfigurationError, and then serves as before.
+
+        Connections and what is being sent are not cut, but where the address or `tls` comes or
+        goes: then what is under way has `FAREWELL` to end.
+        """
         before, self._settings = self._settings, settings
         if _parts(settings) == _parts(before):
             if self._gateway is not None:
@@ -94,54 +108,96 @@ class Serving:
         finally:
             gc.collect()  # a client of S3 is a circle of 12 MB, which Python finds late
 
-    def _start(self, settings: Settings) -> None:
-        with ExitStack() as opened:
-            gateway = self._make(settings, opened)
-            self._run(gateway, opened)
-
     def _replace(self, before: Settings, settings: Settings) -> None:
-        """Let a new gateway follow the one that serves, which ends only once that can be."""
-        with ExitStack() as opened:
-            gateway = self._make(settings, opened)
-            if not _same_port(before, settings):
-                former = self._opened
-                self._run(gateway, opened)
-                former.close()
-                return
-            self._stop()
-            try:
-                self._run(gateway, opened)
-            except SyncError:
-                self._start(before)
-                raise
+        former = self._gateway if self.alive else None
+        if former is not None and self._wants(settings) and former.can_follow(settings):
+            self._follow(former, before, settings)
+            return
+        gateway = self._make(settings)
+        if gateway is None or former is None or not _clash(before, settings):
+            self._start(gateway, former if _same_address(before, settings) else None)
+            self._retire(former)
+            return
+        self._retire(former)
+        try:
+            self._start(gateway)
+        except SyncError:
+            self._start(self._make(before))
+            raise
 
-    def _make(self, settings: Settings, opened: ExitStack) -> Gateway | None:
+    def _follow(self, gateway: Gateway, before: Settings, settings: Settings) -> None:
+        """Change what is served, and how, below the open socket."""
+        if settings.store == before.store:
+            gateway.follow(settings, pages=self._make_pages(settings, gateway.store))
+            return
+        with _kept() as opened:
+            store = opened.enter_context(self._open(settings))
+            gateway.follow(
+                settings,
+                pages=self._make_pages(settings, store),
+                store=store,
+                close=opened.close,
+                strict=self._alone,
+            )
+
+    def _make(self, settings: Settings) -> Gateway | None:
         """Return a gateway that is ready to start; None where none is wanted."""
-        if not self._alone and (
-            SECTION not in settings.model_fields_set or settings.gateway.listen is None
-        ):
+        if not self._wants(settings):
             return None
-        store = opened.enter_context(bootstrap.store(_hurried(settings), create=not self._alone))
-        gateway = make_gateway(
-            settings,
-            store,
-            self._emit,
-            traffic=self._traffic,
-            newest=lambda: self._settings,
-        )
-        if self._alone:
-            gateway.load()
-        return gateway
+        with _kept() as opened:
+            gateway = make_gateway(
+                settings,
+                opened.enter_context(self._open(settings)),
+                self._emit,
+                traffic=self._traffic,
+                newest=lambda: self._settings,
+                close=opened.close,
+            )
+            if self._alone:
+                gateway.load()
+            return gateway
 
-    def _run(self, gateway: Gateway | None, opened: ExitStack) -> None:
+    def _wants(self, settings: Settings) -> bool:
+        section = SECTION in settings.model_fields_set and settings.gateway.listen is not None
+        return self._alone or section
+
+    def _open(self, settings: Settings) -> AbstractContextManager[ObjectStore]:
+        return bootstrap.store(_hurried(settings), create=not self._alone)
+
+    def _make_pages(self, settings: Settings, store: ObjectStore) -> PageMaker:
+        return _pages(settings, store, self._emit, lambda: self._settings)
+
+    def _start(self, gateway: Gateway | None, instead: Gateway | None = None) -> None:
         if gateway is not None:
-            gateway.start()
-            opened.callback(gateway.stop)
-        self._gateway, self._opened = gateway, opened.pop_all()
+            gateway.start(instead)
+        self._gateway = gateway
+
+    def _retire(self, gateway: Gateway | None) -> None:
+        self._former = [one for one in self._former if one.alive]
+        if gateway is not None:
+            self._former.append(gateway)
+            gateway.retire(FAREWELL.total_seconds())
 
     def _stop(self) -> None:
-        self._gateway = None
-        self._opened.close()
+        """End all of them at the same time."""
+        gateways = [*self._former, *([self._gateway] if self._gateway else ())]
+        self._gateway, self._former = None, []
+        ends = [threading.Thread(target=one.stop, name="end") for one in gateways]
+        for end in ends:
+            end.start()
+        for end in ends:
+            end.join()
+
+
+@contextmanager
+def _kept() -> Iterator[ExitStack]:
+    """Give a stack that is closed by whoever takes it over, or here if that fails."""
+    opened = ExitStack()
+    try:
+        yield opened
+    except BaseException:
+        opened.close()
+        raise
 
 
 def _hurried(settings: Settings) -> Settings:
@@ -160,10 +216,16 @@ def _parts(settings: Settings) -> tuple[object, ...]:
     return settings.store, settings.gateway, SECTION in settings.model_fields_set, models
 
 
-def _same_port(before: Settings, settings: Settings) -> bool:
-    """Tell whether both cannot listen at the same time."""
+def _same_address(before: Settings, settings: Settings) -> bool:
+    return before.gateway.listen == settings.gateway.listen
+
+
+def _clash(before: Settings, settings: Settings) -> bool:
+    """Tell whether two addresses may be ones that cannot both be listened at: `0.0.0.0:80` and
+    `127.0.0.1:80`."""
     listens = before.gateway.listen, settings.gateway.listen
-    return None not in listens and len({one.port for one in listens if one}) == 1
+    ports = {one.port for one in listens if one}
+    return None not in listens and listens[0] != listens[1] and len(ports) == 1
 
 
 def _nobody(event: object) -> None:

@@ -68,6 +68,7 @@ def _parse(raw: RawFile) -> RemoteFile:
         lfs=raw.lfs,
         token=raw.token,
         ranges=raw.ranges,
+        declared=raw.declared,
     )
 
 

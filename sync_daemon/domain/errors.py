@@ -9,6 +9,7 @@
      |   +- StoreUnavailable      the store cannot be reached (exit 3 when nothing else worked)
      +- OriginRefused             the origin says no, and will say so again
      |   +- RepositoryNotFound, RevisionNotFound, OriginFileNotFound, Forbidden
+     |   +- OriginChanged         something else is there since it was listed
      +- OriginLied                an answer that contradicts the listing or the protocol; tried
      |   |                         again too, since a proxy or one of many servers may be to blame
      |   +- DigestMismatch        not tried again: the whole file begins anew, once
@@ -92,6 +93,10 @@ class OriginFileNotFound(OriginRefused):
 
 class Forbidden(OriginRefused):
     """The origin asks for a (better) token, or for its licence to be accepted."""
+
+
+class OriginChanged(OriginRefused):
+    """Other content took the place of what was listed: only a new listing can help."""
 
 
 class OriginLied(SyncError):

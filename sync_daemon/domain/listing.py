@@ -52,7 +52,8 @@ class RemoteFile:
 
     `token` is the origin's own idea of the content (an ETag, an mtime) where there is no
     digest; it only tells whether the file changed while it was read. `ranges` is False when
-    the origin can only send the file from its beginning.
+    the origin can only send the file from its beginning. `declared`: it is the configuration
+    that names the digest, and not the origin; the file is the same either way.
     """
 
     path: RepoPath
@@ -62,6 +63,7 @@ class RemoteFile:
     lfs: bool = False
     token: str | None = None
     ranges: bool = True
+    declared: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class RawFile:
     lfs: bool = False
     token: str | None = None
     ranges: bool = True
+    declared: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

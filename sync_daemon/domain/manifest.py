@@ -17,6 +17,11 @@ from sync_daemon.domain.digests import CommitId, Digest, GitOid
 from sync_daemon.domain.errors import StoreRefused
 from sync_daemon.domain.names import ModelName, RepoPath, VersionName
 
+_DAMAGED_POINTER = (
+    "delete this current.json from the store; `sync-daemon run-once` then publishes the version"
+    " again, from the blobs that are there"
+)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class FileEntry:
@@ -130,8 +135,8 @@ def decode(data: bytes) -> Manifest:
             facts=ModelFacts(**facts),
             requires=tuple(sorted(raw.get("requires", {}).items())),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"not a manifest: {error!r}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"not a manifest: {_explain(error)}"
         raise StoreRefused(message, hint="run `sync-daemon verify --deep`") from error
 
 
@@ -213,6 +218,19 @@ def decode_current(data: bytes) -> Current:
             pin=raw.get("pin", False),
             tree=_decode_tree(raw["tree"]) if "tree" in raw else None,
         )
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"not a current.json: {error!r}"
-        raise StoreRefused(message, hint="restore it from a manifest beside it") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"not a current.json: {_explain(error)}"
+        raise StoreRefused(message, hint=_DAMAGED_POINTER) from error
+
+
+def _explain(error: Exception) -> str:
+    """Say what is wrong with a document in words, without its content."""
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return "it is not JSON, but empty" if _is_empty(error) else "it is not JSON"
+    if isinstance(error, KeyError):
+        return f"`{error.args[0]}` is missing"
+    return f"a value is not what it must be ({error})"
+
+
+def _is_empty(error: json.JSONDecodeError | UnicodeDecodeError) -> bool:
+    return isinstance(error, json.JSONDecodeError) and not error.doc.strip()

@@ -35,7 +35,7 @@ LITTLE_SPACE = 10 * GIB
 SHORT_LIFE = timedelta(days=7)
 """Unfinished uploads that live shorter may not survive a long outage."""
 
-USELESS_WITHOUT = frozenset({"store", "format", "write"})
+USELESS_WITHOUT = frozenset({"credentials", "store", "format", "write"})
 """The checks without which the store cannot be used at all."""
 
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")

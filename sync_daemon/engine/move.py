@@ -97,11 +97,25 @@ def _summary(errors: list[BaseException], asked: int) -> BaseException:
     if not (worse := [error for error in errors if not isinstance(error, Deferred)]):
         return _waiting(errors)
     lasting = [error for error in worse if not isinstance(error, Unavailable)]
-    first = next((e for e in lasting if isinstance(e, Interrupted)), (lasting or worse)[0])
+    if stopped := [error for error in worse if isinstance(error, Interrupted)]:
+        return _interruption(stopped, [e for e in worse if e not in stopped], asked)
+    first = (lasting or worse)[0]
     if len(errors) == 1 or not isinstance(first, SyncError):
         return first
     message = f"{len(errors)} of {asked} files failed, the first: {first}"
     return type(first)(message, hint=first.hint)
+
+
+def _interruption(
+    stopped: list[Interrupted], failed: list[BaseException], asked: int
+) -> BaseException:
+    """A file that was stopped did not fail; one that failed before is named all the same."""
+    if len(stopped) == asked == 1:
+        return stopped[0]
+    message = f"interrupted with {len(stopped)} of {asked} files on their way"
+    if failed:
+        message += f"; {len(failed)} failed, the first: {failed[0]}"
+    return Interrupted(message, hint=stopped[0].hint or "the next run takes them up again")
 
 
 def _waiting(errors: list[BaseException]) -> Deferred:

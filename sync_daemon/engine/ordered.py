@@ -145,6 +145,16 @@ def _git_hasher(file: RemoteFile) -> hashlib._Hash | None:
 
 
 def _mismatch(file: RemoteFile, what: str, promised: str, computed: str) -> DigestMismatch:
+    if file.declared:
+        message = (
+            f"{file.path}: files[].sha256 of the configuration expects {promised}, but the origin"
+            f" sent bytes of {computed}"
+        )
+        hint = (
+            "nothing was stored; correct sha256 in the configuration if it is wrong there; if it"
+            " is right, the origin's file is another one: tell the publisher"
+        )
+        return DigestMismatch(message, hint=hint)
     message = f"{file.path}: the origin promised {what} {promised} but sent bytes of {computed}"
     hint = "nothing was stored; try again, or another endpoint; if it stays, tell the publisher"
     return DigestMismatch(message, hint=hint)

@@ -22,6 +22,7 @@ from sync_daemon.domain.plan import Plan
 from sync_daemon.domain.report import Bytes, Failure, Files, Status, VersionReport
 from sync_daemon.domain.trees import TreePlan
 from sync_daemon.domain.wanted import Wanted
+from sync_daemon.domain.words import plural
 from sync_daemon.engine.move import Receipts
 from sync_daemon.ports import Emit
 
@@ -65,7 +66,7 @@ def with_tree(
     """Add what was done for the plain copies; `stored` is in bytes."""
     reasons, copied = report.reasons, len(plan.copies)
     if report.status == "unchanged" and not plan.idle:
-        done = f"{copied} files copied, {len(plan.removes)} removed"
+        done = f"{plural(copied, 'file')} copied, {len(plan.removes)} removed"
         reasons = (*reasons, f"its tree {plan.key} was completed: {done}")
     return replace(
         report,

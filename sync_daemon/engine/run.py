@@ -21,6 +21,7 @@ from sync_daemon.engine import outcome
 from sync_daemon.engine.catalog import Catalog
 from sync_daemon.engine.expiry import remove_old_reports
 from sync_daemon.engine.history import PastRuns
+from sync_daemon.engine.known import read_known_damage
 from sync_daemon.engine.limits import Limits
 from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.outlook import Outlook
@@ -143,6 +144,7 @@ class Engine:
             emit=self.emit,
             part_size=self.part_size,
             outlook=self.outlook,
+            damage=read_known_damage(self.vault.store, self.retry),
         )
 
     def _keep(self, report: RunReport) -> None:

@@ -17,13 +17,13 @@ from sync_daemon.domain.alert_rules import MOVED_UPSTREAM
 from sync_daemon.domain.errors import Deferred, Interrupted, LockedElsewhere, SyncError
 from sync_daemon.domain.events import VersionPlanned, VersionWarning
 from sync_daemon.domain.listing import Listing, Resolved
-from sync_daemon.domain.manifest import Manifest
+from sync_daemon.domain.manifest import Current, Manifest
 from sync_daemon.domain.plan import make_plan, with_tree
 from sync_daemon.domain.report import MovedFile, VersionReport
 from sync_daemon.domain.wanted import Wanted
 from sync_daemon.engine import outcome, trees
 from sync_daemon.engine.cost import price, publishing
-from sync_daemon.engine.move import entries, gather, transfer
+from sync_daemon.engine.move import Receipts, entries, gather, transfer
 from sync_daemon.engine.publish import Pointer, describe, is_current, publish, record_refusal
 from sync_daemon.engine.tools import How, Tools
 
@@ -83,7 +83,7 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR
         impossible = trees.reasons(wanted, resolved, verdict.files, tools)
         if reasons := (*tools.outlook.reasons(plan), *impossible):
             return _refuse(wanted, resolved, reasons, tools, how)
-        doubts = tools.outlook.warnings(plan)
+        doubts = tools.outlook.warnings(plan) + tools.damage.of_blobs(held.digests)
         _warn(wanted, doubts, tools)
         if lock is None and wanted.trees:
             plan = with_tree(plan, trees.outline(wanted, resolved, verdict.files, tools))
@@ -102,7 +102,7 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR
             )
         )
         moved = transfer(wanted, resolved.commit, plan, origin, tools)
-        report = outcome.moved(report, plan, moved)
+        report = _warn_of_damage(wanted, outcome.moved(report, plan, moved), moved, tools)
         files = entries(plan, moved)
         if current is not None and is_current(wanted, resolved, before, current, files):
             report = outcome.unchanged(wanted, report, current[0])
@@ -125,6 +125,16 @@ def _sync(wanted: Wanted, tools: Tools, how: How) -> VersionReport:  # noqa: PLR
 def _warn(wanted: Wanted, messages: tuple[str, ...], tools: Tools) -> None:
     for message in messages:
         tools.emit(VersionWarning(model=wanted.model, version=wanted.version, message=message))
+
+
+def _warn_of_damage(
+    wanted: Wanted, report: VersionReport, moved: Receipts, tools: Tools
+) -> VersionReport:
+    """Name blobs that the store had when their bytes came, and that are known to be damaged."""
+    there = [one.receipt.sha256 for one in moved.values() if not one.receipt.uploaded]
+    warnings = tools.damage.of_blobs(there)
+    _warn(wanted, warnings, tools)
+    return replace(report, warnings=report.warnings + warnings)
 
 
 def _list(wanted: Wanted, resolved: Resolved, tools: Tools) -> Listing:
@@ -159,11 +169,21 @@ def _settle(
     if pointer.hold:
         return outcome.held(wanted, pointer)
     if pointer.matches(resolved.commit, wanted.selection.digest):
-        report = VersionReport(wanted.model, wanted.version, "unchanged", pointer.commit)
-        return None if how.full else outcome.unchanged(wanted, report, pointer)
+        return None if how.full else _unchanged(wanted, pointer, tools)
     if not pointer.pin:
         return None
     return _refuse(wanted, resolved, _why_pinned(wanted, resolved, current, tools), tools, how)
+
+
+def _unchanged(wanted: Wanted, pointer: Current, tools: Tools) -> VersionReport:
+    """Report a version whose manifest nobody reads; what verify found of it is told again."""
+    key = keys.manifest(wanted.model, wanted.version, pointer.manifest)
+    warnings = tools.damage.of_manifest(key)
+    _warn(wanted, warnings, tools)
+    report = VersionReport(
+        wanted.model, wanted.version, "unchanged", pointer.commit, warnings=warnings
+    )
+    return outcome.unchanged(wanted, report, pointer)
 
 
 def _why_pinned(

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from sync_daemon.engine.catalog import Catalog
+from sync_daemon.engine.known import KnownDamage
 from sync_daemon.engine.locks import Locks
 from sync_daemon.engine.outlook import Outlook
 from sync_daemon.engine.retry import Retry
@@ -32,6 +33,7 @@ class Tools:
     emit: Emit
     part_size: int
     outlook: Outlook
+    damage: KnownDamage = field(default_factory=KnownDamage)
     copying: threading.BoundedSemaphore = field(
         default_factory=lambda: threading.BoundedSemaphore(COPIES)
     )

@@ -22,6 +22,9 @@ from sync_daemon.domain import parts
 from sync_daemon.domain.errors import (
     DigestMismatch,
     Interrupted,
+    OriginLied,
+    OriginRefused,
+    OriginUnavailable,
     StoreRefused,
     SyncError,
     UploadGone,
@@ -40,6 +43,9 @@ from sync_daemon.ports import Clock, Emit, ObjectStore
 
 _THROTTLED = 0.1
 """Share of a file's time that waits for the bandwidth limit must take to explain its speed."""
+
+_OF_ORIGIN = (OriginUnavailable, OriginRefused, OriginLied)
+"""Errors that name the origin as their cause in events; the store's do not."""
 
 SAVE_EVERY = 2.0
 """Seconds between two writes of a growing file's journal."""
@@ -224,7 +230,7 @@ class Transfer:
                     path=blob.fetch.file.path,
                     kind=getattr(error, "kind", type(error).__name__),
                     error=str(error),
-                    origin=blob.fetch.origin.name,
+                    origin=blob.fetch.origin.name if isinstance(error, _OF_ORIGIN) else None,
                 )
             )
         _let_go(error)

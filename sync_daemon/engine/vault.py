@@ -18,7 +18,7 @@ from sync_daemon.domain.errors import PreconditionFailed, StoreRefused
 from sync_daemon.domain.manifest import Current, Manifest, decode, decode_current
 from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.engine.retry import Retry
-from sync_daemon.ports import ObjectInfo, ObjectStore
+from sync_daemon.ports import Content, ObjectInfo, ObjectStore
 
 
 class Vault:
@@ -42,7 +42,7 @@ class Vault:
         Raises StoreRefused for an unknown format, or for a prefix that holds something else.
         """
         try:
-            found = self.retry(f"read {keys.MARKER}", lambda: self.store.get(keys.MARKER))
+            found = read_marker(self.store, self.retry)
         except FileNotFoundError:
             self._check_empty()
             if self.known:
@@ -93,7 +93,10 @@ class Vault:
             found = self.retry(f"read {key}", lambda: self.store.get(key))
         except FileNotFoundError:
             return None
-        return decode_current(found.data), found.etag, found.modified
+        try:
+            return decode_current(found.data), found.etag, found.modified
+        except StoreRefused as error:
+            raise StoreRefused(f"{key}: {error}", hint=error.hint) from error
 
     def manifest(self, model: ModelName, version: VersionName, digest: Digest) -> Manifest:
         """Return a manifest; its bytes are proven to hash to its name.
@@ -105,7 +108,10 @@ class Vault:
         if Digest.of(data) != digest:
             message = f"{key}: its bytes do not hash to its name"
             raise StoreRefused(message, hint="run `sync-daemon verify --deep`")
-        return decode(data)
+        try:
+            return decode(data)
+        except StoreRefused as error:
+            raise StoreRefused(f"{key}: {error}", hint=error.hint) from error
 
     def manifests(self, model: ModelName, version: VersionName) -> tuple[Manifest, ...]:
         """Return every sound manifest that a version ever had."""
@@ -228,3 +234,16 @@ class Vault:
             return bytes(view[:done])
 
         return self.retry(f"read {keys.blob(digest)}", once)
+
+
+def read_marker(store: ObjectStore, retry: Retry) -> Content:
+    """Return the format marker, which is what every command reads first.
+
+    What is refused here is refused everywhere: the error names the store, not this object.
+    Raises FileNotFoundError, Unavailable, StoreRefused.
+    """
+    try:
+        return retry(f"read {keys.MARKER}", lambda: store.get(keys.MARKER))
+    except StoreRefused as error:
+        what = str(error).removeprefix(f"{keys.MARKER}: ").removeprefix(f"{store.url}: ")
+        raise type(error)(f"{store.url}: {what}", hint=error.hint) from error

@@ -33,6 +33,7 @@ from sync_daemon.domain.names import ModelName, VersionName
 from sync_daemon.engine.rehash import Reading, check_stop
 from sync_daemon.engine.retry import Retry
 from sync_daemon.engine.tree_check import Copy, compare, find_unproven, tell
+from sync_daemon.engine.vault import read_marker
 from sync_daemon.engine.verification import Damage, Kind, Use, Verification
 from sync_daemon.ports import Clock, ObjectInfo, ObjectStore
 
@@ -116,7 +117,7 @@ class Verifier:
     def _check_marker(self, found: _Findings) -> None:
         marker = keys.marker()
         try:
-            data = self._get(keys.MARKER)
+            data = read_marker(self.store, self.retry).data
         except FileNotFoundError:
             if next(self._list(keys.MODELS), None) is not None:
                 message = f"without it every run is refused; write it again: {marker.decode()}"

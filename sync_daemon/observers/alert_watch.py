@@ -102,6 +102,7 @@ class Watch:
         over = [(name, _labels(version)) for name in _OF_VERSION]
         if isinstance(event, events.VersionPublished):
             over += self._wrong_bytes_of(event.model)
+            over += _written_by(event)
         return self.end(over, now) + self._fits([version], now)
 
     def _wrong_bytes_of(self, model: str) -> list[Key]:
@@ -336,6 +337,13 @@ def version_of(key: Key) -> Version | None:
     """Return the version that an alert is about; None: not about one."""
     labels = dict(key[1])
     return (labels["model"], labels["version"]) if {"model", "version"} <= labels.keys() else None
+
+
+def _written_by(event: events.VersionPublished) -> list[Key]:
+    """Return what would be said of the two objects that a publication writes."""
+    name = keys.parse_manifest(event.manifest)
+    written = (event.manifest, keys.current(*name[:2])) if name else ()
+    return [("corrupt_blob", (("key", key),)) for key in written]
 
 
 def _labels(version: Version) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,6 @@
 """A sink: one of the services that Apprise knows, by its URL.
 
-Apprise is an extra (`pip install 'sync-daemon[alerts]'`) and is imported only when a URL is
+Apprise is an extra (`pip install '.[alerts]'`) and is imported only when a URL is
 configured. Its own log lines may hold parts of the URL, and are therefore silenced.
 """
 
@@ -47,7 +47,7 @@ def _open(url: str, name: str) -> tuple[Any, Any]:
         import apprise  # noqa: PLC0415 - an extra
     except ImportError as error:
         message = f"{name}: Apprise is not installed"
-        hint = "pip install 'sync-daemon[alerts]', or remove alerts.urls"
+        hint = "pip install '.[alerts]' in the clone, or remove alerts.urls"
         raise ConfigurationError(message, hint=hint) from error
     silent = logging.getLogger("apprise")
     silent.propagate = False

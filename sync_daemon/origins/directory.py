@@ -20,8 +20,8 @@ from sync_daemon.domain import canonical
 from sync_daemon.domain.digests import CommitId, Digest
 from sync_daemon.domain.errors import (
     Forbidden,
+    OriginChanged,
     OriginFileNotFound,
-    OriginLied,
     OriginRefused,
     OriginUnavailable,
     RepositoryNotFound,
@@ -29,6 +29,7 @@ from sync_daemon.domain.errors import (
     SyncError,
 )
 from sync_daemon.domain.listing import Listing, RawFile, Refs, RemoteFile, Repository, Resolved
+from sync_daemon.domain.words import plural
 
 MAIN = "main"
 _NOT_LISTED = ".git"
@@ -73,7 +74,7 @@ class DirectoryOrigin:
     def open(
         self, repository: Repository, commit: CommitId, file: RemoteFile, start: int, stop: int
     ) -> _FileReader:
-        """Open a range of a file. Raises OriginLied when it is not the file that was listed."""
+        """Open a range of a file. Raises OriginChanged when it is not the file that was listed."""
         del commit  # the file's own token says whether it is still the same
         meter.count("origin")
         path = self._folder(repository) / file.path
@@ -97,7 +98,7 @@ class DirectoryOrigin:
         """Say how many folders there are. Raises OriginUnavailable when the root is missing."""
         with _translated(self.name, self._root):
             folders = sum(entry.is_dir() for entry in os.scandir(self._real_root()))
-        return f"{self._root}: readable, {folders} folders"
+        return f"{self._root}: readable, {plural(folders, 'folder')}"
 
     def _real_root(self) -> Path:
         try:
@@ -173,7 +174,8 @@ class DirectoryOrigin:
             f"origin {self.name!r}: {repository.name} is not at {revision}; a directory only"
             f" has {MAIN}, which is what lies there now"
         )
-        raise RevisionNotFound(message, hint="if its files were just changed, run again")
+        hint = "if the YAML pins it, remove `revision`, for it is gone; else run again"
+        raise RevisionNotFound(message, hint=hint)
 
 
 @dataclass(slots=True)
@@ -202,7 +204,7 @@ class _FileReader:
         return got
 
     def check_unchanged(self) -> None:
-        """Raise OriginLied unless size and modification time are those of the listing."""
+        """Raise OriginChanged unless size and modification time are those of the listing."""
         status = os.fstat(self.descriptor)
         if status.st_size != self.file.size:
             self._fail_changed(f"{status.st_size} bytes instead of {self.file.size}")
@@ -217,7 +219,7 @@ class _FileReader:
 
     def _fail_changed(self, what: str) -> NoReturn:
         message = f"origin {self.origin!r}: {self.path} changed after it was listed: {what}"
-        raise OriginLied(message, hint="run again when nothing writes to the folder")
+        raise OriginChanged(message, hint="run again when nothing writes to the folder")
 
     def __enter__(self) -> Self:
         return self

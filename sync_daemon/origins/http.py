@@ -19,6 +19,7 @@ from sync_daemon.domain.digests import CommitId, Digest
 from sync_daemon.domain.errors import (
     ConfigurationError,
     Forbidden,
+    OriginChanged,
     OriginFileNotFound,
     OriginLied,
     OriginUnavailable,
@@ -29,7 +30,7 @@ from sync_daemon.domain.errors import (
 from sync_daemon.domain.listing import Listing, RawFile, Refs, RemoteFile, Repository, Resolved
 from sync_daemon.ports import Reader
 from sync_daemon.wire import Http, Response
-from sync_daemon.wire.addresses import REFUSED_ADDRESS, Addresses
+from sync_daemon.wire.addresses import REFUSED_ADDRESS, Addresses, OtherContent
 from sync_daemon.wire.answers import (
     EmptyReader,
     ExactReader,
@@ -46,6 +47,7 @@ from sync_daemon.wire.places import AGAIN, check_field, place_of
 
 MAIN = "main"
 _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
+_NO_TOKEN, _FORBIDDEN = 401, 403
 _HEAD_REFUSED = frozenset((400, 403, 405, 501))  # signed links often allow GET only
 _FIRST_BYTE = {"Range": "bytes=0-0"}
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -124,7 +126,14 @@ class HttpOrigin:
         if not file.ranges and not span.whole:
             message = f"{file.path}: this server cannot send a part of it"
             raise OriginLied(message)
-        url = self._address(repository, file.path)
+        try:
+            response = self._get(self._address(repository, file.path), file, span)
+        except OtherContent as error:
+            self._check_replaced(repository, file, error)
+            raise
+        return ExactReader(response, stop - start, file.path)
+
+    def _get(self, url: str, file: RemoteFile, span: Span) -> Response:
         with naming(file.path):
             response = self._addresses.get(url, span, file.path)
         try:
@@ -137,7 +146,14 @@ class HttpOrigin:
             if isinstance(error, OriginLied):
                 self._addresses.forget(url)
             raise
-        return ExactReader(response, stop - start, file.path)
+        return response
+
+    def _check_replaced(self, repository: Repository, file: RemoteFile, error: OriginLied) -> None:
+        """Raise OriginChanged if the server now lists the file as another one. If it does not,
+        one of several servers may be behind, and another attempt may do better."""
+        if self._look(repository, HttpFile(file.path, file.sha256)).token != file.token:
+            hint = "the next run lists it anew, and fetches what is there then"
+            raise OriginChanged(str(error), hint=hint) from error
 
     def distrust(
         self, repository: Repository, commit: CommitId, file: RemoteFile, reason: SyncError
@@ -145,12 +161,24 @@ class HttpOrigin:
         """Do nothing: nobody else could send the file."""
 
     def check(self) -> str:
-        """Say how the server answers at the origin's URL."""
+        """Say how the server answers at the origin's URL.
+
+        Many forbid to look at a folder without an index: then it is a file that tells whether
+        the token is good. Raises Forbidden, and what asking for a file raises.
+        """
         landing = follow(self._http, "HEAD", self._url, headers={}, private=self._private)
         with landing.response as response:
-            if is_busy(response.status):
+            status = response.status
+            if is_busy(status) or status == _NO_TOKEN:
                 self._check_status(response, self._url)
-            return f"{self._url}: answers (status {response.status})"
+        answer = f"{self._url}: answers (status {status})"
+        if status != _FORBIDDEN:
+            return answer
+        for name, files in self._files.items():
+            for file in files[:1]:
+                self._look(Repository(name), file)
+                return f"{answer}, and has {file.path}"
+        return f"{answer}; no model names a file to try"
 
     def _scan(self, repository: Repository) -> Listing:
         named = self._files.get(repository.name)
@@ -175,7 +203,8 @@ class HttpOrigin:
         # without both, nothing would tell that two ranges are of the same file
         one_file = token is not None or file.sha256 is not None
         splits = (bool(ranges) and one_file) or not size
-        return RawFile(file.path, size, file.sha256, token=token, ranges=splits)
+        declared = file.sha256 is not None
+        return RawFile(file.path, size, file.sha256, token=token, ranges=splits, declared=declared)
 
     def _head(self, url: str, path: str) -> tuple[Fields, int | None, bool | None]:
         landing = follow(self._http, "HEAD", url, headers={}, private=self._private)
@@ -225,7 +254,8 @@ class HttpOrigin:
             f"origin {self.name!r}: {repository.name!r} is not at {revision}; a web server only"
             f" has {MAIN}, which is what it serves now"
         )
-        raise RevisionNotFound(message, hint="if its files were just changed, run again")
+        hint = "if the YAML pins it, remove `revision`, for it is gone; else run again"
+        raise RevisionNotFound(message, hint=hint)
 
 
 def _clean(origin: str, url: str, headers: Mapping[str, str]) -> str:
@@ -261,7 +291,7 @@ def _check_token(headers: Fields, file: RemoteFile, span: Span) -> None:
         raise OriginLied(message, hint="give the file's sha256 in the YAML, which proves more")
     if said is not None and said != known:
         message = f"{file.path}: the file changed on the server after it was listed"
-        raise OriginLied(message, hint="run again")
+        raise OtherContent(message, hint="run again")
 
 
 def _check_page(response: Response, path: str) -> None:

@@ -22,6 +22,17 @@ _PARTIAL = 206
 REFUSED_ADDRESS = "is the clock of this machine right, and may it reach that host?"
 """What to do about it, for a person."""
 
+
+class OtherContent(OriginLied):
+    """Bytes of another file than before, or than was listed: it was replaced, or one of several
+    servers is behind the others."""
+
+    @property
+    def kind(self) -> str:
+        """To whoever reads a report, it is a lie like others."""
+        return "origin_lied"
+
+
 OnRedirect = Callable[[Response], None]
 
 
@@ -51,7 +62,7 @@ class Addresses:
     ) -> Response:
         """Return the last answer, whatever its status; `on_redirect` sees those before it.
 
-        Raises OriginLied when the file behind a known address has another ETag than before.
+        Raises OtherContent when the file behind a known address has another ETag than before.
         """
         if span.whole:  # its address will not be needed again
             return self._resolve(url, span, on_redirect).response
@@ -136,7 +147,7 @@ class Addresses:
         response.close()
         _forget(address, response.url)
         message = f"{what}: the file was replaced while it was read (its ETag changed)"
-        raise OriginLied(message, hint="run again")
+        raise OtherContent(message, hint="run again")
 
     def _address(self, url: str) -> _Address:
         with self._lock:

@@ -5,7 +5,8 @@ received straight into the caller's buffer and sent straight from it; everything
 (redirects, retries, what a status means) is the caller's business; `proxies` and `trust` say
 which way it goes and whose certificates are believed.
 
-Errors name the host and what happened; never a path, a query (signed URLs) or a header.
+Errors name the side (origin or store), the host and what happened; never a path, a query (signed
+URLs) or a header.
 """
 
 from __future__ import annotations
@@ -161,12 +162,12 @@ class Http:
         surplus.connection.close()
 
     def failure(self, place: Place, error: Exception | str) -> Unavailable:
-        """Return the error of this side: the host, and what happened in plain words."""
+        """Return the error of this side: which one, its host, and what happened in plain words."""
         what, hint = (error, AGAIN) if isinstance(error, str) else explain(error)
         kind = OriginUnavailable if self._side == "origin" else StoreUnavailable
         proxy = self._proxies.find(place)
         way = f" through the proxy {proxy.authority}" if proxy else ""
-        return kind(f"{place.authority}{way}: {what}", hint=hint)
+        return kind(f"the {self._side} at {place.authority}{way}: {what}", hint=hint)
 
     def _fields(
         self, method: str, place: Place, headers: Mapping[str, str], body: memoryview | None

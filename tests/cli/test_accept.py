@@ -70,3 +70,11 @@ def test_a_tag_that_is_not_there_fails(cli: Cli, repo: Repo) -> None:
     ran = cli("accept", "m@v7")
     assert ran.code == 1
     assert "no tag gives version v7" in ran.err
+
+
+def test_that_there_was_nothing_to_accept_is_said(cli: Cli, repo: Repo) -> None:
+    first, again = cli("accept", "m@1.0"), cli("accept", "m@1.0")
+    assert (first.code, again.code) == (0, 0)
+    assert "nothing to accept" not in first.out
+    assert again.out.endswith("nothing to accept: m@1.0 was as the origin and the YAML have it\n")
+    assert cli("accept", "m@1.0", "--json").versions()["m@1.0"]["status"] == "unchanged"

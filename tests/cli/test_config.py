@@ -31,7 +31,10 @@ def test_an_alert_url_that_run_would_refuse_is_found_by_validate_and_doctor(cli:
     cli.write({"name": "m", "repo": "org/m"}, alerts={"urls": ["nothing"]})
     ran = cli("config", "validate", "--json")
     assert (ran.code, ran.json["valid"]) == (2, False)
-    assert "alerts.urls[0]" in ran.json["problems"][0]
+    (problem,) = ran.json["problems"]
+    assert problem.startswith(f"{cli.config}:1:")
+    assert ": alerts.urls[0]: is no URL that Apprise knows, write it" in problem
+    assert ran.err == f"{problem}\n"
     examined = cli("doctor", "--json")
     assert examined.code == 1
     (check,) = (one for one in examined.json["checks"] if one["name"] == "alerts")
@@ -163,3 +166,14 @@ def test_the_file_is_found_by_variable_and_below_the_working_directory(
     monkeypatch.chdir(place.parent)
     assert main(["config", "show", "--json"], environ={}) == 0
     assert json.loads(capsys.readouterr().out.partition("\n")[2])["models"][0]["name"] == "m"
+
+
+def test_every_alert_url_that_is_wrong_is_told_in_its_line(cli: Cli) -> None:
+    cli.write(alerts={"urls": ["nothing", "json://localhost", "neither"]})
+    cli.config.write_text(cli.config.read_text().replace('"neither"', '\n"neither"'))
+    ran = cli("config", "validate")
+    first, second = ran.err.splitlines()
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{cli.config}:1:" in first
+    assert "alerts.urls[0]" in first
+    assert f"{cli.config}:2:1: alerts.urls[2]: " in second

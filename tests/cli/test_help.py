@@ -54,3 +54,17 @@ def test_the_help_of_a_group_names_its_commands(
     for name, verb in VERBS.items():
         first, _, last = name.partition(" ")
         assert (f" {last} {verb.summary}" in shown) == (first == group and bool(last))
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("run", "0 ended by a signal; what is unfinished goes on at the next start"),
+        ("plan", "0 all as declared"),
+        ("plan", "-v, --files name the files, do not only count them"),
+        ("show", "-v, --files name the files, do not only count them"),
+    ],
+)
+def test_the_help_of_a_verb_says(verb: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())

@@ -387,3 +387,20 @@ def test_ids_are_found_by_one_short_listing() -> None:
         assert find_ids(browser(store), beginning, 2) == (keys.run(run_id, NOW),)
         assert len(store.listed) == 1
     assert find_ids(browser(store), "x", 2) == ()
+
+
+@pytest.mark.parametrize("status", ["skipped", "interrupted"])
+def test_a_run_that_was_not_ok_tells_why_in_its_line(cli: Cli, status: Status) -> None:
+    """Neither fails nor publishes anything: all other numbers are 0."""
+    assert cli("run-once").code == 0
+    started = datetime.now(UTC)
+    run_id = f"{started:%Y%m%dT%H%M%S}.000Z-0badcafe"
+    locked = Failure("locked_elsewhere", "somebody works on it", None)
+    one = VersionReport(ModelName("a"), "1", status, error=locked)
+    write(cli, RunReport(run_id, "full", started, 1.0, (one,)))
+    heading, *lines = cli("history").out.splitlines()
+    (line,) = (line for line in lines if line.startswith(run_id))
+    word = line[heading.index("STATUS") :].split()[0]
+    skipped = line[: heading.index("SKIPPED") + len("SKIPPED")].split()[-1]
+    expected = {"skipped": ("partial", "1"), "interrupted": ("interrupted", "0")}
+    assert (word, skipped) == expected[status]

@@ -99,3 +99,11 @@ def test_what_is_no_url_is_a_usage_error_and_is_not_repeated(cli: Cli, url: str)
     ran = cli("inspect", url)
     assert ran.code == 2
     assert "s3cret" not in ran.err
+
+
+def test_a_file_that_cannot_be_read_makes_no_empty_table(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"garbage" * 9)
+    ran = cli("inspect", str(path))
+    assert (ran.code, ran.out) == (1, "")
+    assert "neither safetensors nor what torch saves" in ran.err

@@ -138,6 +138,7 @@ def test_status_of_a_directory_tells_its_room_and_what_is_in_it(cli: Cli) -> Non
     assert cli("store", "status", "--no-usage", "--json").json["usage"] is None
     text = cli("store", "status").out
     assert "blobs            2  4.9 KiB" in text
+    assert "unfinished  none" in text
     assert cli.snapshot() == before
 
 
@@ -145,6 +146,7 @@ def test_status_of_a_directory_that_is_not_there_tells_what_init_would_do(cli: C
     ran = cli("store", "status")
     assert ran.code == 0
     assert "planned    directory" in ran.out
+    assert "room        not known: the directory is not there yet" in ran.out
     assert "`sync-daemon store init` does what is planned" in ran.out
 
 

@@ -249,3 +249,13 @@ def test_a_fault_of_the_program_is_told_as_one_with_its_trace_on_request(
     assert traced.code == 1
     assert "Traceback" in traced.err
     assert "s3cret" not in traced.err
+
+
+@pytest.mark.parametrize("verb", ["run-once", "plan", "status", "ls", "history", "store status"])
+def test_json_is_nothing_where_an_error_ends_the_command(cli: Cli, verb: str) -> None:
+    (cli.folder / "photos").mkdir()
+    (cli.folder / "photos/cat.jpg").write_bytes(b"x")
+    cli.write({"name": "m", "repo": "org/m"}, store={"url": (cli.folder / "photos").as_uri()})
+    ran = cli(*verb.split(), "--json")
+    assert (ran.code, ran.out) == (3, "")
+    assert "cat.jpg" in ran.err

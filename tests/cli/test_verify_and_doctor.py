@@ -22,6 +22,7 @@ from tests.support.servers import (
     S3Server,
     keep_uploads_for_a_day,
 )
+from tests.support.webroot import Page, WebRoot
 
 WEIGHTS = b"0123456789" * 1000
 SECRET = "correct-horse-battery"
@@ -401,3 +402,90 @@ def test_verify_exits_3_when_the_store_does_not_answer(mirror: Mirror) -> None:
         config.write("transfer: {attempts: 1}\n")
     assert mirror("verify") == (3, "")
     assert mirror("doctor")[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "state", "said"),
+    [
+        (200, 200, "ok", "answers (status 200)"),
+        (404, 200, "ok", "answers (status 404)"),
+        (401, 200, "fail", "status 401"),
+        (403, 200, "ok", "answers (status 403), and has x.bin"),
+        (403, 403, "fail", "x.bin: "),
+    ],
+    ids=["fine", "no index", "wrong token", "forbidden index", "forbidden"],
+)
+def test_doctor_finds_out_whether_a_web_server_refuses_its_token(
+    mirror: Mirror, folder: int, file: int, state: str, said: str
+) -> None:
+    """Many servers forbid to look at a folder without an index, whatever the token is."""
+    pages = {"/w": Page(status=folder), "/w/x.bin": Page(b"x", status=file)}
+    with WebRoot(pages) as web:
+        mirror.config.write_text(
+            f"version: 1\nstore: {{url: 'file://{mirror.store}'}}\n"
+            f"origins:\n  web: {{type: http, url: '{web.url}/w', headers: {{X-Token: wrong}}}}\n"
+            "models:\n  - {name: m, files: [{path: x.bin}]}\n"
+        )
+        code, document = mirror.json("doctor")
+    (check,) = (one for one in document["checks"] if one["name"] == "origin:web")
+    assert (check["status"], said in check["message"]) == (state, True)
+    assert code == (state == "fail")
+    if state == "fail":
+        assert check["hint"] == "does it need a token? see origins.web.headers"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said", "hint"),
+    [
+        ({}, "no credentials were found", "set AWS_ACCESS_KEY_ID"),
+        ({"AWS_ACCESS_KEY_ID": "somebody"}, "AWS_SECRET_ACCESS_KEY", "set AWS_ACCESS_KEY_ID"),
+        ({"AWS_PROFILE": "nope"}, "nope", "check the profile that AWS_PROFILE names"),
+    ],
+    ids=["none", "half", "profile"],
+)
+def test_doctor_says_once_why_there_are_no_credentials(
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    said: str,
+    hint: str,
+) -> None:
+    for name in (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    mirror.configure("s3://bucket/doctor", "  endpoint: http://127.0.0.1:9\n")
+    code, out = mirror("doctor", environ=variables)
+    assert code == 3, "the store cannot be used"
+    lines = [line for line in out.splitlines() if line.startswith("fail")]
+    assert [line.split()[1] for line in lines] == ["credentials"]
+    assert said in lines[0]
+    assert f"hint: {hint}" in out
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("[{name: tiny, repo: tiny}]", "valid; 1 model, 1 version or tag pattern declared"),
+        (
+            "[{name: a, repo: tiny}, {name: b, repo: .}]",
+            "valid; 2 models, 2 versions or tag patterns declared",
+        ),
+    ],
+)
+def test_doctor_counts_in_the_singular_too(mirror: Mirror, models: str, said: str) -> None:
+    mirror.config.write_text(
+        f"version: 1\nstore: {{url: 'file://{mirror.store}'}}\n"
+        f"origins:\n  disk: {{type: directory, path: {mirror.source}}}\nmodels: {models}\n"
+    )
+    out = mirror("doctor")[1]
+    assert said in out
+    assert f"{mirror.source}: readable, 1 folder\n" in out

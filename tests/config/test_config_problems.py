@@ -138,6 +138,9 @@ WRONG: list[Case] = [
     # store, origins
     store("url: /srv/x", "url", "address of a store", "file:///"),
     store("url: file://host/x", "url", "names a host"),
+    store("url: file:///", "url", "is the root directory", "file:///srv/mirror"),
+    store("url: file:/srv/../", "url", "is the root directory"),
+    store("url: file:relative", "url", "begins with neither / nor ./", "file:./relative"),
     store("url: s3://a/b", "url", "bucket name"),
     store("url: s3://abc/x/../y", "url", "'..' segment"),
     store("url: file:///x, region: r", "region", "only for an s3"),
@@ -179,6 +182,21 @@ WRONG: list[Case] = [
     versions("{tags: v*, latest: 0}", "[0].latest", "at least 1"),
     versions("", "", "at least one item"),
     below(WEB + "models: [{name: a}]", "models[0].files", "is missing", "name the files", line=4),
+    *(
+        below(
+            f"origins: {{o: {{{origin}}}}}\n"
+            f"models: [{{name: a, repo: r, {more}versions: [{{name: v, revision: {revision}}}]}}]",
+            "models[0].versions[0].revision",
+            "has only main",
+            "remove revision",
+            line=4,
+        )
+        for origin, more, revision in (
+            ("type: http, url: 'http://h'", "files: [{path: x}], ", "v9"),
+            ("type: directory, path: /d", "", "v9"),
+            ("type: directory, path: /d", "", "d" * 40),
+        )
+    ),
     below(
         WEB + "models: [{name: a, files: [{path: ../x}]}]",
         "models[0].files[0].path",

@@ -10,7 +10,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sync_daemon.stores.local import LocalStore
 from tests.support.daemon import Daemon
+from tests.support.published import Publisher
 from tests.support.running import Running
 from tests.support.waiting import wait_until
 
@@ -57,15 +61,14 @@ def test_what_is_published_is_served_and_the_yaml_is_followed(tmp_path: Path) ->
 
         write(tmp_path, gateway=rules | {"anonymous": False})
         daemon.send(signal.SIGHUP)
-        url = daemon.wait_for("gateway.started", 2)[1]["url"]
-        wait_for_answer(f"{url}/m/resolve/main/a.txt", 401)
+        daemon.wait_for("config.reloaded")
+        assert ask(f"{url}/m/resolve/main/a.txt")[0] == 401, "at the same address"
 
         missing = {"cert_file": str(tmp_path / "no.pem"), "key_file": str(tmp_path / "no.key")}
         write(tmp_path, gateway=rules | {"tls": missing})
         daemon.send(signal.SIGHUP)
         daemon.wait_for("config.invalid")
-        url = daemon.told("gateway.started")[-1]["url"]
-        wait_for_answer(f"{url}/m/resolve/main/a.txt", 401)
+        assert ask(f"{url}/m/resolve/main/a.txt")[0] == 401
 
         write(tmp_path)
         daemon.send(signal.SIGHUP)
@@ -76,6 +79,35 @@ def test_what_is_published_is_served_and_the_yaml_is_followed(tmp_path: Path) ->
         code, seconds = daemon.end()
     assert code == 0
     assert seconds < 10
+
+
+@pytest.mark.parametrize("verb", ["run", "gateway"])
+def test_sighup_cuts_no_download_and_refuses_nobody(tmp_path: Path, verb: str) -> None:
+    """A model gets another name in the YAML while somebody loads a file of another one."""
+    (tmp_path / "disk/m").mkdir(parents=True)
+    (tmp_path / "disk/m/a.txt").write_bytes(b"one")
+    (tmp_path / "store").mkdir()
+    big = bytes(range(256)) * 4096 * 24
+    Publisher(LocalStore(tmp_path / "store")).publish("big", "main", {"big": big}, lfs=["big"])
+    rules = {"listen": "127.0.0.1:0", "anonymous": True}
+    write(tmp_path, gateway=rules)
+    daemon = Running(Daemon(tmp_path / "mirror.yaml").start("--log-format", "json", verb))
+    try:
+        url = daemon.url
+        with urllib.request.urlopen(f"{url}/big/resolve/main/big", timeout=10) as answer:
+            found = answer.read(2**16)
+            write(tmp_path, gateway=rules, models=[{"name": "renamed", "repo": "m"}])
+            daemon.send(signal.SIGHUP)
+            while not daemon.told("config.reloaded"):
+                assert ask(f"{url}/healthz")[0] == 200
+            found += answer.read()
+        assert found == big
+        assert ask(f"{url}/healthz")[0] == 200
+    finally:
+        code, _ = daemon.end()
+    assert code == 0
+    assert [len(daemon.told(f"gateway.{one}")) for one in ("started", "stopped")] == [1, 1]
+    assert not daemon.told("library.message")
 
 
 def test_an_address_that_is_taken_ends_the_daemon_before_it_begins(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,9 @@ from sync_daemon.gateway.access.log import AccessLog, Visit, family_of
 from sync_daemon.gateway.request.paths import kind_of
 from sync_daemon.observers.declared import Declared
 from sync_daemon.observers.metrics import Metrics
+from sync_daemon.stores.local import LocalStore
 from tests.support.door import Door, open_door
+from tests.support.published import Publisher, serving
 from tests.support.waiting import wait_until
 
 COMMIT = "0123456789" * 4
@@ -54,6 +58,30 @@ def test_a_private_log_does_not_say_who_asked_for_what() -> None:
             *("request", "method", "kind", "status", "bytes", "seconds", "agent")
         }
         assert not {"127.0.0.1", "team", "org/model"} & set(map(str, asdict(first).values()))
+
+
+def test_an_answer_that_ends_early_is_said_to_be_cut_and_no_other_one(tmp_path: Path) -> None:
+    """A client that leaves in mid-download has not got the file, whatever the status says."""
+    Publisher(LocalStore(tmp_path)).publish("m", "main", {"big": bytes(2**25)}, lfs=["big"])
+    with serving(tmp_path) as served:
+        port = int(served.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(b"GET /m/resolve/main/big HTTP/1.1\r\nHost: x\r\n\r\n")
+            line.recv(1)
+        assert served.ask("/m/resolve/main/big").status == 200
+        assert served.ask("/m/resolve/main/big", "HEAD").status == 200
+        assert served.ask("/m/resolve/main/no").status == 404
+        assert served.ask("/api/models/m").status == 200
+
+        def logged() -> list[GatewayRequest]:
+            return [one for one in served.events if isinstance(one, GatewayRequest)]
+
+        wait_until(lambda: len(logged()) == 5)
+        (cut,) = (one for one in logged() if one.cut)
+        assert (cut.method, cut.status) == ("GET", 200)
+        assert cut.bytes < 2**25
+        assert cut.fields()["cut"] is True
+        assert not [one for one in logged() if one is not cut and "cut" in one.fields()]
 
 
 def test_without_a_log_nothing_is_written() -> None:

@@ -212,7 +212,7 @@ def test_a_url_without_apprise_is_a_configuration_error(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(ConfigurationError) as caught:
         AppriseSink(0, "json://h")
-    assert "sync-daemon[alerts]" in str(caught.value.hint)
+    assert "'.[alerts]'" in str(caught.value.hint)
 
 
 def test_a_long_message_names_some_and_counts_the_rest() -> None:

@@ -11,8 +11,8 @@ from sync_daemon.domain.admission import admit
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import (
     Forbidden,
+    OriginChanged,
     OriginFileNotFound,
-    OriginLied,
     OriginRefused,
     OriginUnavailable,
     RepositoryNotFound,
@@ -141,7 +141,7 @@ def test_a_change_after_the_listing_is_caught_at_open(
     else:
         path.write_bytes(b"b" * {"longer": 1001, "shorter": 999, "replaced": 1000}[change])
         os.utime(path, ns=(2, 2))
-    with pytest.raises(OriginLied, match=r"a\.bin changed after it was listed"):
+    with pytest.raises(OriginChanged, match=r"a\.bin changed after it was listed"):
         origin.open(REPOSITORY, NO_COMMIT, file, 0, file.size)
 
 
@@ -155,7 +155,7 @@ def test_a_change_while_reading_is_caught_at_the_end(
         assert reader.readinto(memoryview(bytearray(500))) == 500
         path.write_bytes(b"b" * size)
         os.utime(path, ns=(3, 3))
-        with pytest.raises(OriginLied):
+        with pytest.raises(OriginChanged):
             exhaust(reader)
 
 

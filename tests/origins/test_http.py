@@ -14,6 +14,7 @@ from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import (
     ConfigurationError,
     Forbidden,
+    OriginChanged,
     OriginFileNotFound,
     OriginLied,
     OriginUnavailable,
@@ -26,7 +27,7 @@ from sync_daemon.meter import Meter, use
 from sync_daemon.origins.http import HttpFile, HttpOrigin
 from sync_daemon.stores.memory import MemoryStore
 from sync_daemon.wire import Http
-from tests.support.fakes import running, wanted
+from tests.support.fakes import Recorder, running, wanted
 from tests.support.webroot import Page, WebRoot, page
 
 REPOSITORY = Repository("m")
@@ -167,7 +168,7 @@ def test_a_change_shows_in_the_commit_and_stops_a_read(web: WebRoot, http: Http,
     assert read(origin, file, 0, 5) == DATA[:5]
     web.pages["/m/x.bin"] = Page(DATA[::-1], **after)
     for start, stop in ((5, 10), (0, len(DATA))):
-        with pytest.raises(OriginLied, match=r"changed|replaced"):
+        with pytest.raises(OriginChanged, match=r"changed|replaced"):
             read(origin, file, start, stop)
     assert listed(origin)[0] != commit
     with pytest.raises(RevisionNotFound):
@@ -242,7 +243,9 @@ def test_a_redirect_to_nowhere_is_a_lie(web: WebRoot, http: Http, target: str) -
 def test_an_origin_that_cannot_be_reached_is_unavailable(http: Http) -> None:
     origin = HttpOrigin("web", "http://127.0.0.1:9/x", http=http, files={"m": (HttpFile("x"),)})
     for call in (origin.check, lambda: origin.refs(REPOSITORY)):
-        with pytest.raises(OriginUnavailable, match=r"127\.0\.0\.1:9: connection refused"):
+        with pytest.raises(
+            OriginUnavailable, match=r"the origin at 127\.0\.0\.1:9: connection refused"
+        ):
             call()
 
 
@@ -320,8 +323,8 @@ def test_a_large_file_that_is_replaced_while_it_is_read_is_never_a_mixture(
     data = os.urandom(16 * 1024**2)
     replaced = Page(data[::-1], **after)
     web.pages = Replacing("/m/x.bin", Page(data, **before), replaced, nth=4, times=times)
-    store = MemoryStore()
-    with running(store, origin_of(web, http)) as engine:
+    store, told = MemoryStore(), Recorder()
+    with running(store, origin_of(web, http), emit=told) as engine:
         report = engine.run([wanted(repo="m", origin="web")], How())
     (version,) = report.versions
     assert version.status == status, version
@@ -329,5 +332,23 @@ def test_a_large_file_that_is_replaced_while_it_is_read_is_never_a_mixture(
     assert blobs == ([data] if status == "published" else [])
     if status == "failed":
         assert version.error is not None
-        assert version.error.kind == "origin_lied"
+        assert version.error.kind == "origin_changed"
+        assert version.error.hint is not None
+        assert "the next run lists it anew" in version.error.hint
+        assert told.named("request.retried") == [], "another attempt in this run cannot help"
         assert list(store.list("models/")) == []
+
+
+def test_a_digest_that_the_configuration_has_wrong_is_not_the_origins_promise(
+    web: WebRoot, http: Http
+) -> None:
+    web.pages["/m/x.bin"] = page(DATA)
+    origin = origin_of(web, http, HttpFile("x.bin", "0" * 64))
+    with running(MemoryStore(), origin) as engine:
+        (version,) = engine.run([wanted(repo="m", origin="web")], How()).versions
+    assert version.error is not None
+    assert version.error.kind == "digest_mismatch"
+    assert "files[].sha256 of the configuration expects 0000" in version.error.message
+    assert hashlib.sha256(DATA).hexdigest() in version.error.message
+    assert "correct sha256 in the configuration" in (version.error.hint or "")
+    assert "tell the publisher" in (version.error.hint or "")

@@ -15,8 +15,8 @@ import pytest
 from sync_daemon.domain.admission import admit
 from sync_daemon.domain.digests import CommitId
 from sync_daemon.domain.errors import (
+    OriginChanged,
     OriginFileNotFound,
-    OriginLied,
     RepositoryNotFound,
     RevisionNotFound,
 )
@@ -235,7 +235,7 @@ def test_a_file_that_changes_after_its_listing_never_passes_as_the_listed_one(
     file = files["model.safetensors"]
     for changed in (bytes(len(LARGE)), LARGE + b"more", LARGE[:-5]):
         source.publish({"model.safetensors": changed})
-        with suppress(OriginLied):
+        with suppress(OriginChanged):
             assert read(source.origin, commit, file, 0, file.size) == LARGE
 
 

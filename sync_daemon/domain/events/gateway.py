@@ -55,7 +55,8 @@ class VersionUnreadable(Event):
 
 @dataclass(frozen=True, slots=True)
 class GatewayRequest(Event):
-    """A request to the gateway was answered: `bytes` of body in `seconds`.
+    """A request to the gateway was answered: `bytes` of body in `seconds`. `cut`, which is there
+    only where it is true: the answer ended before it was whole.
 
     `client`, `token` (its name), `path`, `repo` and `revision` are left out in private logs.
     """
@@ -68,6 +69,7 @@ class GatewayRequest(Event):
     bytes: int
     seconds: float
     agent: str
+    cut: bool | None = None
     client: str | None = None
     token: str | None = None
     path: str | None = None

@@ -28,7 +28,7 @@ class BlobStored(Event):
 
 @dataclass(frozen=True, slots=True)
 class BlobFailed(Event):
-    """A file could not be moved."""
+    """A file could not be moved. `origin` is None where the origin is not the cause."""
 
     name: ClassVar[str] = "blob.failed"
     level: ClassVar[Level] = "error"

@@ -5,7 +5,7 @@ minute is told in the headers that huggingface_hub reads: it waits until the win
 asks again (`RateLimit: "api";r=0;t=17`, measured with 2.4). Memory is bounded: of clients that
 came long ago nothing is known.
 
-Everything here is called from the one thread of the event loop.
+Everything here is called from the one thread of the event loop, but `allow` from any.
 """
 
 from __future__ import annotations
@@ -54,14 +54,19 @@ class Rates:
     def __init__(
         self, per_second: float, monotonic: Callable[[], float], clients: int = CLIENTS
     ) -> None:
-        self._limit = max(1, round(per_second * WINDOW)) if per_second else 0
+        self.allow(per_second)
         self._monotonic = monotonic
         self._most = clients
         self._windows: OrderedDict[str, _Window] = OrderedDict()
 
+    def allow(self, per_second: float) -> None:
+        """Allow so many from now on; what was counted in the windows that run stays."""
+        self._limit = max(1, round(per_second * WINDOW)) if per_second else 0
+
     def take(self, client: str) -> Quota | None:
         """Count one request; None where there is no limit."""
-        if not self._limit:
+        limit = self._limit  # another thread may change it
+        if not limit:
             return None
         now = self._monotonic()
         window = self._windows.get(client)
@@ -70,10 +75,10 @@ class Rates:
         self._windows.move_to_end(client)
         if len(self._windows) > self._most:
             self._windows.popitem(last=False)
-        refused = window.used >= self._limit
+        refused = window.used >= limit
         window.used += not refused
         seconds = max(1, math.ceil(window.ends - now))
-        return Quota(self._limit, self._limit - window.used, seconds, refused)
+        return Quota(limit, max(0, limit - window.used), seconds, refused)
 
 
 class Crowd:
@@ -84,6 +89,10 @@ class Crowd:
         self._most = total
         self._by_client: dict[str, int] = {}
         self._all = 0
+
+    def allow(self, each: int, total: int | None = None) -> None:
+        """Allow so much from now on; whoever is in stays."""
+        self._each, self._most = each, total
 
     @property
     def total(self) -> int:

@@ -78,6 +78,7 @@ class Visit:
     agent: str = ""
     status: int = 0
     sent: int = 0
+    whole: bool = False
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     @property
@@ -96,6 +97,7 @@ class Visit:
             bytes=self.sent,
             seconds=round(seconds, 4),
             agent=family_of(self.agent),
+            cut=None if self.whole else True,
             client=self.client,
             token=self.token,
             path=self.path[:LONGEST_TEXT],
@@ -129,6 +131,10 @@ class AccessLog:
     def __exit__(self, *exc: object) -> None:
         self._ending.set()
         self._thread.join()
+
+    def follow(self, mode: Mode) -> None:
+        """Write by another mode from now on, also what waits to be written."""
+        self._mode = mode
 
     def add(self, visit: Visit, seconds: float) -> None:
         """Take note of a request that is over; never waits."""

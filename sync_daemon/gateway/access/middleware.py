@@ -74,8 +74,22 @@ class Admission:
     client: str
 
 
+class Counts:
+    """What is counted of clients, whatever rules are in force: a change forgives nobody."""
+
+    def __init__(self, rules: Rules, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.rates = Rates(rules.request_rate, monotonic)
+        self.crowd = Crowd(rules.client_connections)
+        self.bodies = Crowd(_BODIES_EACH, BODIES)
+
+    def follow(self, rules: Rules) -> None:
+        """Count on by other rules; may be called by any thread."""
+        self.rates.allow(rules.request_rate)
+        self.crowd.allow(rules.client_connections)
+
+
 class Access:
-    """Lets requests through to `app`, or refuses them."""
+    """Lets requests through to `app`, or refuses them. `counts` outlive it where they are given."""
 
     def __init__(
         self,
@@ -85,14 +99,14 @@ class Access:
         log: AccessLog,
         traffic: Traffic | None = None,
         *,
+        counts: Counts | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        counts = counts or Counts(rules, monotonic)
         self._app = app
         self._networks = Networks(rules.networks, rules.proxies)
         self._credentials = Credentials(tokens, anonymous=rules.anonymous)
-        self._rates = Rates(rules.request_rate, monotonic)
-        self._crowd = Crowd(rules.client_connections)
-        self._bodies = Crowd(_BODIES_EACH, BODIES)
+        self._rates, self._crowd, self._bodies = counts.rates, counts.crowd, counts.bodies
         self._log = log
         self._traffic = traffic or NoTraffic()
         self._monotonic = monotonic
@@ -231,6 +245,8 @@ def _watched(send: Send, visit: Visit) -> Callable[[Message], Awaitable[None]]:
         elif message["type"] == "http.response.body":
             visit.sent += len(message.get("body", b""))
         await send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            visit.whole = True
 
     return watch
 

@@ -88,6 +88,11 @@ class Doors:
         self._strangers = Crowd(STRANGERS_EACH, STRANGERS)
         self._lingering = Crowd(each, LINGERING)
 
+    def allow(self, networks: Networks, each: int, total: int) -> None:
+        """Follow other rules; connections that are open stay."""
+        self._networks = networks
+        self._crowd.allow(each, total)
+
     @property
     def total(self) -> int:
         """Connections that are open now."""
@@ -95,9 +100,10 @@ class Doors:
 
     def enter(self, connection: str) -> Callable[[], None] | None:
         """Let a connection in, and return what takes note of its end; None: one too many."""
-        address: IpAddress = self._networks.parse(connection)
-        client = None if self._networks.trusts(address) else client_key(address)
-        known = client is None or self._networks.lets_in(address) or address.is_loopback
+        networks = self._networks
+        address: IpAddress = networks.parse(connection)
+        client = None if networks.trusts(address) else client_key(address)
+        known = client is None or networks.lets_in(address) or address.is_loopback
         crowd = self._crowd if known else self._strangers
         if not crowd.enter(client):
             return None

@@ -28,6 +28,11 @@ from sync_daemon.ports import ObjectStore, Reader
 BLOCK = 256 * 1024
 """Bytes that are read at once, and that each client holds."""
 
+BREATH = 4
+"""Blocks after which others have their turn, and the end of the connection is heard of: neither
+a send that does not fill the kernel nor a block from the page cache waits for anything, and what
+is sent to a client that has just gone fills nothing."""
+
 ATTEMPTS = 3
 """How often in a row a broken stream is opened again without a byte having come."""
 
@@ -188,13 +193,16 @@ class StreamedAnswer(Answer):
             self._source.close()
 
     async def _send_body(self, send: Send, gone: asyncio.Task[None]) -> None:
-        data, sent = self._first, 0
+        data, sent, blocks = self._first, 0, 0
         while not gone.done():
             sent += len(data)
             more = sent < self._length
             await send({"type": "http.response.body", "body": data, "more_body": more})
             if not more:
                 return
+            blocks += 1
+            if blocks % BREATH == 0:
+                await asyncio.sleep(0)
             try:
                 data = await self._source.read()
             except (SyncError, FileNotFoundError) as error:

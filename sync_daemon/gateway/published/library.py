@@ -65,7 +65,7 @@ class Library:
     ) -> None:
         """`order` are the models as the YAML has them: who is first answers by repo id."""
         self._vault = Vault(store, retry)
-        self._order = {name: place for place, name in enumerate(order)}
+        self._order = self._arranged = _places(order)
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._shelf = Shelf()
@@ -97,7 +97,8 @@ class Library:
             found = _look(self._vault)
             if self._shelf.models and not found.pointers:
                 expect_marker(self._vault.store, self._vault.retry)
-            if found == self._found and not self._shelf.problems:
+            same = found == self._found and self._arranged is self._order
+            if same and not self._shelf.problems:
                 return False
             problems: dict[str, str] = {}
             pointers = self._read_pointers(found.pointers, problems)
@@ -109,6 +110,18 @@ class Library:
                 return False
             self._shelf = shelf
             return True
+
+    def arrange(self, order: Sequence[ModelName]) -> None:
+        """Follow another order of the models: at once, or from the next look on while one is
+        under way."""
+        self._order = _places(order)
+        if not self._refreshing.acquire(blocking=False):
+            return
+        try:
+            if self._found is not None:
+                self._shelf = self._arrange(self._found, self._shelf.problems)
+        finally:
+            self._refreshing.release()
 
     def snapshot(self, edition: Edition) -> Snapshot:
         """Return an edition with its files. Reads the store unless it was asked for lately.
@@ -243,7 +256,7 @@ class Library:
         editions: dict[ModelName, dict[str, Edition]] = {}
         for (model, version), (_, edition) in self._pointers.items():
             editions.setdefault(model, {})[version] = edition
-        order = self._order
+        order = self._arranged = self._order
         names = sorted(editions, key=lambda name: (order.get(name, len(order)), name))
         models = {name: self._describe_model(name, editions[name]) for name in names}
         repositories = find_repositories(models.values())
@@ -320,6 +333,10 @@ def _entries(files: Iterable[str]) -> tuple[str, ...]:
             found.add(folder)
             folder = folder.rpartition("/")[0]
     return tuple(sorted(found))
+
+
+def _places(order: Sequence[ModelName]) -> Mapping[ModelName, int]:
+    return {name: place for place, name in enumerate(order)}
 
 
 def _count(_: Digest, snapshot: Snapshot) -> int:

@@ -65,6 +65,10 @@ class Refresher:
         """Begin, with a look at once unless there was one."""
         self._keeper.start(0.0 if self._read_at is None else self.pause())
 
+    def every(self, pause: timedelta) -> None:
+        """Look so often, from the next look on."""
+        self._every = pause.total_seconds()
+
     def wait(self, seconds: float) -> None:
         """Wait until the store was looked at once, whether it answered or not."""
         if self._read_at is None:
