@@ -17,6 +17,7 @@ from tests.e2e.conftest import Mirror
 from tests.support.file_gate import put_file, run_gate
 from tests.support.hub import Hub, Synthetic
 from tests.support.sample import sample_model_files
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 GENERATIONS = ["hub0", "hub1", "hub2"]
@@ -49,6 +50,13 @@ def test_snapshots_are_whole_and_the_second_call_moves_nothing(
     found = client("snapshot", "org/one")
     assert found["files"] == expected | {"model.safetensors": weights.sha256}
     assert commit in found["folder"]
+
+    def fetched() -> int:
+        lines = server.told("gateway.request")
+        return sum(line["kind"] == "file" and line["method"] == "GET" for line in lines)
+
+    # A line is written behind its answer.
+    wait_until(lambda: fetched() >= len(found["files"]), lambda: str(fetched()))
     before = len(server.told("gateway.request"))
     assert client("snapshot", "org/one") == found
     again = [line for line in server.told("gateway.request")[before:] if line["kind"] == "file"]
