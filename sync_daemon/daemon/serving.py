@@ -106,7 +106,7 @@ class Serving:
             self._settings = before
             raise
         finally:
-            gc.collect()  # a client of S3 is a circle of 12 MB, which Python finds late
+            gc.collect()  # what it knew is in circles, which Python finds late
 
     def _replace(self, before: Settings, settings: Settings) -> None:
         former = self._gateway if self.alive else None

@@ -87,4 +87,4 @@ class Switch(Generic[R]):
 
     def _end_later(self, reading: R) -> None:
         self._end_idle(reading)
-        gc.collect()  # a client of S3 is a circle of 12 MB, which Python finds late
+        gc.collect()  # what it knew is in circles, which Python finds late
