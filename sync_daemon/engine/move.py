@@ -98,7 +98,8 @@ def _summary(errors: list[BaseException], asked: int) -> BaseException:
         return _waiting(errors)
     lasting = [error for error in worse if not isinstance(error, Unavailable)]
     if stopped := [error for error in worse if isinstance(error, Interrupted)]:
-        return _interruption(stopped, [e for e in worse if e not in stopped], asked)
+        failed = [error for error in worse if not isinstance(error, Interrupted)]
+        return _interruption(stopped, failed, asked)
     first = (lasting or worse)[0]
     if len(errors) == 1 or not isinstance(first, SyncError):
         return first

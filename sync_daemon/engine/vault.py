@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -93,10 +93,8 @@ class Vault:
             found = self.retry(f"read {key}", lambda: self.store.get(key))
         except FileNotFoundError:
             return None
-        try:
+        with _naming(key):
             return decode_current(found.data), found.etag, found.modified
-        except StoreRefused as error:
-            raise StoreRefused(f"{key}: {error}", hint=error.hint) from error
 
     def manifest(self, model: ModelName, version: VersionName, digest: Digest) -> Manifest:
         """Return a manifest; its bytes are proven to hash to its name.
@@ -108,10 +106,8 @@ class Vault:
         if Digest.of(data) != digest:
             message = f"{key}: its bytes do not hash to its name"
             raise StoreRefused(message, hint="run `sync-daemon verify --deep`")
-        try:
+        with _naming(key):
             return decode(data)
-        except StoreRefused as error:
-            raise StoreRefused(f"{key}: {error}", hint=error.hint) from error
 
     def manifests(self, model: ModelName, version: VersionName) -> tuple[Manifest, ...]:
         """Return every sound manifest that a version ever had."""
@@ -234,6 +230,15 @@ class Vault:
             return bytes(view[:done])
 
         return self.retry(f"read {keys.blob(digest)}", once)
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Say of which object it is that a document cannot be read."""
+    try:
+        yield
+    except StoreRefused as error:
+        raise StoreRefused(f"{key}: {error}", hint=error.hint) from error
 
 
 def read_marker(store: ObjectStore, retry: Retry) -> Content:

@@ -35,9 +35,9 @@ from sync_daemon.stores.s3_link import (
     SUCCESS,
     Access,
     Addressing,
-    Answer,
     Link,
     read_body,
+    read_etag,
     read_refusal,
 )
 from sync_daemon.stores.s3_list import list_objects
@@ -144,13 +144,13 @@ class S3Store:
         answer = self._link.ask("PUT", key, headers=headers, body=bytes(data))
         if isinstance(answer, Refusal):
             raise _lost(key) if is_lost(answer) else translate(answer, key)
-        return _etag(answer, key)
+        return read_etag(answer.headers, key)
 
     def _put(self, key: str, data: Buffer) -> str:
         checksum = self._name_checksum(data)
         with self._link.deliver("PUT", key, checksum=checksum, body=data) as response:
             response.read()
-            return _etag(response, key)
+            return read_etag(response.headers, key)
 
     def _put_new(self, key: str, data: Buffer) -> str:
         """Store a blob where there is none, unsigned and from the caller's buffer.
@@ -168,7 +168,7 @@ class S3Store:
         if response.status in SUCCESS:
             with response:
                 response.read()
-                return _etag(response, key)
+                return read_etag(response.headers, key)
         refusal = read_refusal(response)
         raise _lost(key) if is_lost(refusal) else translate(refusal, key)
 
@@ -185,7 +185,7 @@ class S3Store:
         """Return a small object."""
         with self._link.deliver("GET", key) as response:
             data = read_body(response)
-            return Content(data, _etag(response, key), _modified(response, key))
+            return Content(data, read_etag(response.headers, key), _modified(response, key))
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> ObjectReader:
         """Open a range; what lies past the end is not there."""
@@ -202,7 +202,8 @@ class S3Store:
         try:
             with self._link.deliver("HEAD", key) as response:
                 size = _size(response, key)
-                return ObjectInfo(key, size, _etag(response, key), _modified(response, key))
+                etag = read_etag(response.headers, key)
+                return ObjectInfo(key, size, etag, _modified(response, key))
         except FileNotFoundError:
             return None
         except ForeignAnswer:
@@ -315,14 +316,6 @@ class S3Store:
 
 def _lost(key: str) -> PreconditionFailed:
     return PreconditionFailed(f"{key}: another writer was first", hint=AGAIN)
-
-
-def _etag(response: Response | Answer, key: str) -> str:
-    """Return the ETag, which S3 gives with every object: a proxy's page has none."""
-    etag = (response.headers.get("ETag") or "").strip('"')
-    if not etag:
-        raise foreign(key)
-    return etag
 
 
 def _modified(response: Response, key: str) -> datetime:

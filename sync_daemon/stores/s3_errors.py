@@ -34,7 +34,7 @@ _REGION_HINT = "set the store's region to the one of the bucket"
 _FAULT = "the next run goes on; if it lasts, see the store's log, its disks and what is before it"
 _SEE = "see the store's log for the reason"
 _PARTS = "the next run sends the file again; if it lasts, see the store's log"
-GONE = "the next run sends the file again; let the store keep unfinished uploads for longer"
+_GONE = "the next run sends the file again; let the store keep unfinished uploads for longer"
 _FOREIGN = "is store.endpoint right, and what is before it up?"
 
 _PROXY = "check store.proxy or the proxy variables; off goes straight to the store"
@@ -109,6 +109,12 @@ def foreign(said: str) -> ForeignAnswer:
     return ForeignAnswer(f"{said}: this is not S3's answer", hint=_FOREIGN)
 
 
+def upload_gone(said: str) -> UploadGone:
+    """Return the error for an upload that was completed, aborted, or never begun."""
+    message = f"{said}: the store does not know this upload (any more)"
+    return UploadGone(message, hint=_GONE)
+
+
 def parse_refusal(
     status: int,
     body: bytes,
@@ -137,8 +143,7 @@ def translate(  # noqa: PLR0911 - a table with a word to each line
     if code in _FULL or status == 507:  # noqa: PLR2004 - Insufficient Storage
         return StoreFull(f"{said}: the store is full", hint="add space or quota")
     if code == "NoSuchUpload":
-        message = f"{said}: the store does not know this upload (any more)"
-        return UploadGone(message, hint=GONE)
+        return upload_gone(said)
     if code == "PreconditionFailed" or status == 412:  # noqa: PLR2004
         return PreconditionFailed(f"{said}: another writer was first", hint=AGAIN)
     if code in _DAMAGED:

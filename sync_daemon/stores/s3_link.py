@@ -305,6 +305,15 @@ def read_body(response: Response, limit: int | None = None) -> bytes:
     return bytes(data)
 
 
+def read_etag(headers: HTTPMessage, subject: str) -> str:
+    """Return the ETag, which S3 gives with every object: a proxy's page has none. Raises
+    ForeignAnswer."""
+    etag = (headers.get("ETag") or "").strip('"')
+    if not etag:
+        raise foreign(subject)
+    return etag
+
+
 def _elapsed() -> float:
     """Return seconds that also pass while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

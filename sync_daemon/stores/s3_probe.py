@@ -17,8 +17,8 @@ from sync_daemon.domain.errors import StoreFull, StoreRefused, StoreUnavailable
 from sync_daemon.ports import ChecksumKind
 from sync_daemon.stores import s3_checksums
 from sync_daemon.stores.s3_checksums import ALGORITHMS, PREFERENCE, Checksum
-from sync_daemon.stores.s3_errors import Refusal, foreign, is_lost, translate
-from sync_daemon.stores.s3_link import SUCCESS, Answer, Link, read_refusal
+from sync_daemon.stores.s3_errors import Refusal, is_lost, translate
+from sync_daemon.stores.s3_link import SUCCESS, Answer, Link, read_etag, read_refusal
 from sync_daemon.stores.s3_xml import etag_of, text_of, write_parts
 
 _DATA = b"sync-daemon asks what this store checks\n"
@@ -110,8 +110,7 @@ def _accepts(link: Link, key: str, query: Mapping[str, str], checksum: Checksum)
     if response.status in SUCCESS:
         with response:
             response.read()
-        if not response.headers.get("ETag"):
-            raise foreign(key)
+        read_etag(response.headers, key)
         return True
     _must_be_answer(read_refusal(response), key)
     return False

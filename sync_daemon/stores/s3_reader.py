@@ -6,8 +6,8 @@ import re
 from typing import Self
 
 from sync_daemon.domain.errors import StoreRefused
-from sync_daemon.stores.s3_errors import foreign, translate
-from sync_daemon.stores.s3_link import Link, read_refusal
+from sync_daemon.stores.s3_errors import translate
+from sync_daemon.stores.s3_link import Link, read_etag, read_refusal
 from sync_daemon.wire import Response
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)?")
@@ -67,7 +67,6 @@ def _check_range(response: Response, key: str, start: int) -> None:
     if response.status == _PARTIAL and match and int(match[1]) == start:
         return
     response.close()
-    if not response.headers.get("ETag"):
-        raise foreign(key)
+    read_etag(response.headers, key)
     message = f"{key}: the store answers with other bytes than the range that was asked for"
     raise StoreRefused(message, hint="a proxy between here and the store may drop Range headers")

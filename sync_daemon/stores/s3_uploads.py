@@ -20,8 +20,8 @@ from sync_daemon.domain.errors import UploadGone
 from sync_daemon.ports import Buffer, ChecksumKind, Part
 from sync_daemon.stores import s3_checksums
 from sync_daemon.stores.s3_checksums import ALGORITHMS
-from sync_daemon.stores.s3_errors import GONE, foreign
-from sync_daemon.stores.s3_link import Link
+from sync_daemon.stores.s3_errors import foreign, upload_gone
+from sync_daemon.stores.s3_link import Link, read_etag
 from sync_daemon.stores.s3_xml import (
     check_completed,
     etag_of,
@@ -88,9 +88,7 @@ class Uploads:
             self._link.deliver("PUT", key, query=query, checksum=checksum, body=data) as response,
         ):
             response.read()
-            etag = (response.headers.get("ETag") or "").strip('"')
-        if not etag:
-            raise foreign(f"part {number} of {key}")
+            etag = read_etag(response.headers, f"part {number} of {key}")
         with self._lock:
             known.checksums[number] = (etag, checksum.value)
         return Part(number, memoryview(data).nbytes, etag)
@@ -185,8 +183,7 @@ def _known_upload(key: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        message = f"{key}: the store does not know this upload (any more)"
-        raise UploadGone(message, hint=GONE) from error
+        raise upload_gone(key) from error
 
 
 def _describe(part: Part, known: _Known) -> dict[str, str | int]:
